@@ -1,3 +1,15 @@
+"""FCN-32s, FCN-16s and FCN-8s semantic segmentation for Keras 3 on JAX.
+
+Importing this package registers its layers, so that ``keras.models.load_model`` reads the models
+trained with it. It asks Keras for the JAX backend unless ``KERAS_BACKEND`` names another one or
+Keras was imported before.
+"""
+
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
+
+from fcn_keras.errors import InputError
+from fcn_keras.models import fcn8s, fcn16s, fcn32s
+
+__all__ = ["InputError", "fcn8s", "fcn16s", "fcn32s"]

@@ -1,0 +1,5 @@
+"""The networks: pure Keras 3, on any backend."""
+
+from fcn_keras.models.fcn import fcn8s, fcn16s, fcn32s
+
+__all__ = ["fcn8s", "fcn16s", "fcn32s"]

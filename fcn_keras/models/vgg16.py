@@ -1,0 +1,60 @@
+"""The VGG16 trunk (Simonyan and Zisserman, configuration D) with its pools as taps."""
+
+from __future__ import annotations
+
+from keras import KerasTensor, initializers, layers
+
+# Mean and standard deviation of ImageNet's RGB in [0, 1], as torchvision's weights expect them.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+CONVOLUTIONS = (2, 2, 3, 3, 3)
+
+
+def normalize(pixels: KerasTensor) -> KerasTensor:
+    """RGB 0..255 to zero mean and unit deviation, in float32 whatever the compute type."""
+    return layers.Rescaling(
+        scale=[1 / (255 * std) for std in STD],
+        offset=[-mean / std for mean, std in zip(MEAN, STD, strict=True)],
+        dtype="float32",
+        name="normalize",
+    )(pixels)
+
+
+def vgg16_trunk(x: KerasTensor, width: int = 64, first_padding: int = 1) -> dict[str, KerasTensor]:
+    """Thirteen 3x3 convolutions and five pools that round up.
+
+    Args:
+        x: Normalised images ``(B, H, W, 3)``.
+        width: Filters of the first block; 64 in VGG16. The others have 2, 4, 8 and 8 times as many.
+        first_padding: Zeros around the image for ``block1_conv1``; the original FCN has 100.
+
+    Returns:
+        ``pool1`` to ``pool5``; pool ``k`` is ``(B, ceil(h / 2**k), ceil(w / 2**k), filters)``
+        with ``h = H + 2 * first_padding - 2``.
+    """
+    if first_padding > 1:
+        # The convolution's own "same" padding adds the last row of zeros.
+        x = layers.ZeroPadding2D(first_padding - 1, data_format="channels_last", name="pad")(x)
+    taps = {}
+    for block, convolutions in enumerate(CONVOLUTIONS, start=1):
+        for index in range(1, convolutions + 1):
+            x = layers.Conv2D(
+                width * min(2 ** (block - 1), 8),
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer=_he_normal_fan_out(),
+                data_format="channels_last",
+                name=f"block{block}_conv{index}",
+            )(x)
+        # "same" lets the last window hang over the edge, which is Caffe's rounding up.
+        x = layers.MaxPooling2D(
+            2, padding="same", data_format="channels_last", name=f"block{block}_pool"
+        )(x)
+        taps[f"pool{block}"] = x
+    return taps
+
+
+def _he_normal_fan_out():
+    return initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
