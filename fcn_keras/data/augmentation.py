@@ -1,0 +1,85 @@
+"""Random scale, pad, crop, flip and colour jitter of an image with its mask."""
+
+import os
+import random
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import
+
+import albumentations as A
+import cv2
+
+from fcn_keras.errors import InputError
+from fcn_keras.labels import VOID
+
+MEAN_COLOR = tuple(round(255 * mean) for mean in (0.485, 0.456, 0.406))
+"""ImageNet's channel mean: about 0 once the model has normalised it."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What training does to a sample, in this order (REFERENCE: section 1, "Augmentation").
+
+    With `scale_probability` resize by a factor drawn from `scale` (image bilinear, mask nearest);
+    pad to `crop_size` (image: channel mean, mask: void); crop a random square of `crop_size`
+    pixels; mirror left-right with `flip_probability`; change brightness, contrast and saturation
+    by up to the fraction `color_jitter` (0 turns it off).
+    """
+
+    crop_size: int = 480
+    scale: tuple[float, float] = (0.5, 2.0)
+    scale_probability: float = 0.5
+    flip_probability: float = 0.5
+    color_jitter: float = 0.0
+
+    def __post_init__(self):
+        if self.crop_size < 1:
+            raise InputError(f"crop_size is {self.crop_size}; give at least 1 pixel")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"scale is {self.scale}; give (low, high) with 0 < low <= high")
+        for name in ("scale_probability", "flip_probability", "color_jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give a number from 0 to 1")
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Augment one sample; the result depends on nothing but the arguments.
+
+        Args:
+            image: uint8 `(H, W, 3)`.
+            mask: uint8 `(H, W)`.
+            seed: decides every random choice.
+
+        Returns the image uint8 `(crop_size, crop_size, 3)` and mask uint8 of the same size.
+        """
+        transform = _compose(self, threading.get_ident())
+        # One stream for all steps: Compose's own seeding gives each step the same numbers, so
+        # that images would be scaled exactly when they are flipped.
+        transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        result = transform(image=image, mask=mask)
+        return result["image"], result["mask"]
+
+
+@lru_cache(maxsize=64)
+def _compose(options: Augmentation, thread: int) -> A.Compose:
+    """The transform of one thread: it holds random state, so threads can't share one."""
+    size, jitter = options.crop_size, options.color_jitter
+    steps = [
+        A.RandomScale(
+            scale_limit=(options.scale[0] - 1, options.scale[1] - 1),
+            interpolation=cv2.INTER_LINEAR,
+            mask_interpolation=cv2.INTER_NEAREST,
+            p=options.scale_probability,
+        ),
+        A.PadIfNeeded(size, size, fill=MEAN_COLOR, fill_mask=VOID),
+        A.RandomCrop(size, size),
+        A.HorizontalFlip(p=options.flip_probability),
+    ]
+    if jitter:
+        steps.append(A.ColorJitter(*(3 * [(1 - jitter, 1 + jitter)]), hue=(0, 0), p=1.0))
+    return A.Compose(steps)

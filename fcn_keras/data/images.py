@@ -1,0 +1,131 @@
+"""Reading photos and label masks from files, refusing whatever would be silently wrong."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fcn_keras.errors import InputError
+from fcn_keras.labels import VOID, VOID_COLOR
+
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a photo as uint8 RGB `(H, W, 3)`, upright as a viewer shows it (EXIF orientation).
+
+    Grayscale and palette pictures become RGB. Raises `InputError` for a file that is missing,
+    truncated or no picture, and for CMYK, 16-bit or transparent pixels, which have no single
+    right conversion to 8-bit RGB.
+    """
+    image = _open("image", path)
+    name = Path(path).name
+    if image.mode == "CMYK":
+        raise InputError(f"image {name} is CMYK; convert it to RGB")
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"image {name} has {image.mode} pixels (over 8 bits); convert it to 8-bit")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            raise InputError(f"image {name} has transparent pixels; flatten it to RGB")
+    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def exif_orientation(path: str | Path) -> int:
+    """The EXIF orientation of a picture: 1 is upright, 2..8 are mirrored or rotated."""
+    with Image.open(path) as image:
+        return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+
+def read_mask(
+    path: str | Path,
+    num_classes: int,
+    colors: tuple[tuple[int, int, int], ...] | None = None,
+    *,
+    ignore_label: int | None = None,
+) -> np.ndarray:
+    """Read a label mask as uint8 `(H, W)`: class ids 0..num_classes-1 and 255 = void.
+
+    Palette PNGs give their indices and gray ones their values; pixels equal to `ignore_label`
+    become void. With `colors` (class id -> RGB) an RGB mask is translated colour by colour,
+    (224, 224, 192) being void, and so is a palette PNG all of whose used colours are in the table.
+    An SBD `.mat` file gives its segmentation.
+
+    Raises `InputError` for a file that is missing, truncated or a JPEG, for a colour picture
+    without `colors` or with a colour outside it, and for a label out of range.
+    """
+    path = Path(path)
+    if path.suffix == ".mat":
+        labels = _read_sbd(path)
+    else:
+        image = _open("mask", path)
+        labels = _labels_of(image, path.name, colors)
+    if ignore_label is not None:
+        labels = np.where(labels == ignore_label, VOID, labels)
+    wrong = (labels != VOID) & ((labels < 0) | (labels >= num_classes))
+    if wrong.any():
+        raise InputError(
+            f"mask {path.name} holds label {labels[wrong][0]}, but the data set has "
+            f"{num_classes} classes (0..{num_classes - 1}, 255 = void)"
+        )
+    return labels.astype(np.uint8)
+
+
+def _open(kind: str, path: str | Path) -> Image.Image:
+    """Open and decode a picture; anything that goes wrong is the file's fault."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{kind} {path} does not exist; check the path or the split file")
+    try:
+        image = Image.open(path)
+        image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).split(" '")[0].split(" <")[0]
+        raise InputError(f"{kind} {path} can't be read: {reason}; replace the file") from error
+    return image
+
+
+def _labels_of(image: Image.Image, name: str, colors) -> np.ndarray:
+    if image.format == "JPEG":
+        raise InputError(f"mask {name} is a JPEG, whose compression alters labels; save it as PNG")
+    if image.mode == "P" and colors is not None:
+        rgb = image.convert("RGB")
+        if {color for _, color in rgb.getcolors()} <= {*map(tuple, colors), VOID_COLOR}:
+            return _labels_of_colors(np.array(rgb), name, colors)
+    if image.mode in ("P", "L", "1", "I", "I;16", "I;16B"):
+        return np.array(image).astype(np.int32)
+    if colors is None:
+        raise InputError(
+            f"mask {name} is a {image.mode} picture, but class indices are expected; save it as a "
+            "palette or gray PNG, or give the class colours"
+        )
+    if image.mode not in ("RGB", "RGBA"):
+        raise InputError(f"mask {name} is a {image.mode} picture; save it as PNG in RGB or palette")
+    return _labels_of_colors(np.array(image.convert("RGB")), name, colors)
+
+
+def _labels_of_colors(rgb: np.ndarray, name: str, colors) -> np.ndarray:
+    codes = rgb.astype(np.int32) @ (1 << 16, 1 << 8, 1)
+    labels = np.full(codes.shape, -1, np.int32)
+    for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:
+        labels[codes == np.dot(color, (1 << 16, 1 << 8, 1))] = label
+    if (labels < 0).any():
+        y, x = np.argwhere(labels < 0)[0]
+        raise InputError(
+            f"mask {name} holds colour {tuple(rgb[y, x].tolist())} at row {y}, column {x}, which "
+            "is not in the class table; add it or repaint the mask"
+        )
+    return labels
+
+
+def _read_sbd(path: Path) -> np.ndarray:
+    """The segmentation of an SBD class file (`GTcls.Segmentation`, benchmark_RELEASE)."""
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise InputError(f"mask {path} does not exist; check the path or the split file")
+    try:
+        segmentation = loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"]
+    except Exception as error:  # scipy raises many kinds for a damaged file
+        raise InputError(f"mask {path} is no SBD class file; unpack it again") from error
+    return np.asarray(segmentation, np.int32)

@@ -1,0 +1,109 @@
+"""Training batches: the order, the augmentation and the worker processes."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grain
+import numpy as np
+from absl import flags
+
+from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.source import Source
+from fcn_keras.errors import InputError
+
+_THREADS = 2
+_BUFFERED_BATCHES = 4
+
+
+def steps_per_epoch(num_samples: int, batch_size: int) -> int:
+    """Whole batches in an epoch; the rest of a training epoch is dropped.
+
+    Raises `InputError` where not even one batch can be filled.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give at least 1")
+    if num_samples < batch_size:
+        raise InputError(
+            f"batch_size is {batch_size}, but the split has only {num_samples} samples; make the "
+            "batch smaller"
+        )
+    return num_samples // batch_size
+
+
+def train_batches(
+    source: Source,
+    *,
+    batch_size: int,
+    augmentation: Augmentation,
+    seed: int,
+    start_step: int = 0,
+    workers: int = 0,
+    shard: tuple[int, int] = (0, 1),
+) -> Iterator[dict[str, np.ndarray]]:
+    """Endless augmented batches, each epoch in a new order.
+
+    Batch k is a pure function of `(seed, k)`: it doesn't depend on the number of worker processes,
+    and `start_step=k` starts there. `batch_size` counts the samples of all processes; `shard` is
+    (process index, process count) and yields that process's consecutive rows of each batch.
+
+    Yields dicts of "image" uint8 `(B, S, S, 3)`, "mask" uint8 `(B, S, S)` and "index" int64
+    `(B,)`, the samples' positions in `source`.
+
+    Raises `InputError` for a batch that the split can't fill or the shards can't divide, and
+    whatever reading a sample raises.
+    """
+    steps = steps_per_epoch(len(source), batch_size)
+    process, processes = shard
+    if batch_size % processes:
+        raise InputError(
+            f"batch_size is {batch_size}, which {processes} processes can't share equally; make it "
+            f"a multiple of {processes}"
+        )
+    share = batch_size // processes
+    rows = slice(process * share, (process + 1) * share)
+    batches = (
+        grain.MapDataset.range(len(source))
+        .seed(seed)
+        .shuffle()[: steps * batch_size]
+        .batch(batch_size)
+        .random_map(_LoadBatch(source, augmentation, rows))
+        .repeat()[start_step:]
+        .to_iter_dataset(grain.ReadOptions(_THREADS, _BUFFERED_BATCHES))
+    )
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags, which we don't use
+        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+        batches = batches.mp_prefetch(options)
+    return _stream(iter(batches))
+
+
+def _stream(batches: grain.DatasetIterator) -> Iterator[dict[str, np.ndarray]]:
+    """Hand batches on as ordinary arrays and end the workers with the stream.
+
+    Workers send arrays in shared memory, which would outlive a consumer that still holds one.
+    """
+    with contextlib.closing(batches):
+        for batch in batches:
+            yield {name: np.array(array) for name, array in batch.items()}
+
+
+@dataclass(frozen=True)
+class _LoadBatch:
+    """Turns the indices of a global batch into this process's rows of it."""
+
+    source: Source
+    augmentation: Augmentation
+    rows: slice
+
+    def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        # Seeds are drawn for the whole batch, so that a sample's don't depend on the sharding.
+        seeds = rng.integers(2**63, size=len(indices))
+        indices, seeds = indices[self.rows].astype(np.int64), seeds[self.rows].tolist()
+        pairs = [
+            self.augmentation(*self.source[int(index)], seed)
+            for index, seed in zip(indices, seeds, strict=True)
+        ]
+        images, masks = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        return {"image": images, "mask": masks, "index": indices}

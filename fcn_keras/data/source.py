@@ -1,0 +1,75 @@
+"""What every data set looks like to the rest of the project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from fcn_keras.data.images import exif_orientation, read_image, read_mask
+from fcn_keras.errors import InputError
+from fcn_keras.labels import ClassTable
+
+
+class Source(Protocol):
+    """Random access to image/mask pairs; picklable, so that worker processes can hold one.
+
+    `source[i]` is an image uint8 `(H, W, 3)` RGB and a mask uint8 `(H, W)` of class ids with
+    255 = void, both of one height and width.
+    """
+
+    classes: ClassTable
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Image and mask files, one pair a sample.
+
+    `colors` lets RGB masks be translated; `ignore_label` is a label value that means void.
+    """
+
+    classes: ClassTable
+    ids: tuple[str, ...]
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    colors: tuple[tuple[int, int, int], ...] | None = None
+    ignore_label: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image = read_image(self.images[index])
+        mask = read_mask(
+            self.masks[index], len(self.classes), self.colors, ignore_label=self.ignore_label
+        )
+        if image.shape[:2] != mask.shape:
+            raise InputError(self._size_message(index, image, mask))
+        return image, mask
+
+    def _size_message(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
+        path, (height, width) = self.images[index], image.shape[:2]
+        message = (
+            f"mask {self.masks[index].name} is {mask.shape[1]} x {mask.shape[0]} pixels, but image "
+            f"{path.name} is {width} x {height}"
+        )
+        if (width, height) == mask.shape and (orientation := exif_orientation(path)) >= 5:
+            return f"{message} once upright (EXIF orientation {orientation}); save it upright"
+        return f"{message}; make the mask from this very image"
+
+    def missing(self) -> list[Path]:
+        """The files that don't exist, images first; each folder is listed once."""
+        present: dict[Path, set[str]] = {}
+        absent = []
+        for path in (*self.images, *self.masks):
+            folder = path.parent
+            if folder not in present:
+                present[folder] = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+            if path.name not in present[folder]:
+                absent.append(path)
+        return absent

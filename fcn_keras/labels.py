@@ -1,0 +1,120 @@
+"""Class tables: what each label value means and the colour it is drawn in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_keras.errors import InputError
+
+VOID = 255
+"""The label of pixels that belong to no class: left out of the loss and of every score."""
+
+VOID_COLOR = (224, 224, 192)
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Names and colours of a data set's classes, indexed by class id.
+
+    Raises `InputError` where the names and colours don't pair up or the ids reach 255 (void).
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+    def __post_init__(self):
+        if len(self.names) != len(self.colors):
+            raise InputError(
+                f"class table {self.name} has {len(self.names)} names but {len(self.colors)} "
+                "colours; give each class one of both"
+            )
+        if not 1 <= len(self.names) <= VOID:
+            raise InputError(
+                f"class table {self.name} has {len(self.names)} classes; labels are one byte and "
+                "255 is void, so give 1 to 255"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(256, 3) uint8 RGB: class colours first, VOC's colour map after them, 255 the void's."""
+        palette = voc_color_map()
+        palette[: len(self)] = self.colors
+        palette[VOID] = VOID_COLOR
+        return palette
+
+
+def voc_color_map() -> np.ndarray:
+    """(256, 3) uint8: PASCAL VOC's colour map (VOC development kit, VOClabelcolormap.m).
+
+    Bits 0, 3, 6 of the label go to red, 1, 4, 7 to green and 2, 5 to blue, most significant first.
+    """
+    labels = np.arange(256)
+    colors = np.zeros((256, 3), np.uint8)
+    for level in range(3):
+        for channel in range(3):
+            bit = labels >> (3 * level + channel) & 1
+            colors[:, channel] |= (bit << (7 - level)).astype(np.uint8)
+    return colors
+
+
+def _table(name: str, *rows: tuple[int, str, tuple[int, int, int]]) -> ClassTable:
+    ids, names, colors = zip(*rows, strict=True)
+    assert ids == tuple(range(len(rows)))
+    return ClassTable(name, names, colors)
+
+
+# fmt: off
+VOC = _table(
+    "voc2012",
+    ( 0, "background",   (  0,   0,   0)),
+    ( 1, "aeroplane",    (128,   0,   0)),
+    ( 2, "bicycle",      (  0, 128,   0)),
+    ( 3, "bird",         (128, 128,   0)),
+    ( 4, "boat",         (  0,   0, 128)),
+    ( 5, "bottle",       (128,   0, 128)),
+    ( 6, "bus",          (  0, 128, 128)),
+    ( 7, "car",          (128, 128, 128)),
+    ( 8, "cat",          ( 64,   0,   0)),
+    ( 9, "chair",        (192,   0,   0)),
+    (10, "cow",          ( 64, 128,   0)),
+    (11, "dining table", (192, 128,   0)),
+    (12, "dog",          ( 64,   0, 128)),
+    (13, "horse",        (192,   0, 128)),
+    (14, "motorbike",    ( 64, 128, 128)),
+    (15, "person",       (192, 128, 128)),
+    (16, "potted plant", (  0,  64,   0)),
+    (17, "sheep",        (128,  64,   0)),
+    (18, "sofa",         (  0, 192,   0)),
+    (19, "train",        (128, 192,   0)),
+    (20, "tv/monitor",   (  0,  64, 128)),
+)
+
+CAMVID = _table(
+    "camvid",
+    ( 0, "sky",         (128, 128, 128)),
+    ( 1, "building",    (128,   0,   0)),
+    ( 2, "pole",        (192, 192, 128)),
+    ( 3, "road",        (128,  64, 128)),
+    ( 4, "pavement",    ( 60,  40, 222)),
+    ( 5, "tree",        (128, 128,   0)),
+    ( 6, "sign symbol", (192, 128, 128)),
+    ( 7, "fence",       ( 64,  64, 128)),
+    ( 8, "car",         ( 64,   0, 128)),
+    ( 9, "pedestrian",  ( 64,  64,   0)),
+    (10, "bicyclist",   (  0, 128, 192)),
+)
+
+SHAPES = _table(
+    "shapes",
+    ( 0, "background", (  0,   0,   0)),
+    ( 1, "circle",     (220,  50,  47)),
+    ( 2, "square",     (181, 137,   0)),
+    ( 3, "triangle",   ( 60, 160,  60)),
+    ( 4, "star",       ( 38, 139, 210)),
+    ( 5, "ring",       (160,  70, 190)),
+)
+# fmt: on
