@@ -1,0 +1,71 @@
+"""What every command line shares: choosing the backend, parsing, and one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
+
+import tyro
+
+Backend = Literal["jax", "tensorflow", "torch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options that every command has."""
+
+    backend: Backend = "jax"
+    """Keras backend. KERAS_BACKEND sets it too."""
+    debug: bool = False
+    """Show the traceback of an error instead of its one line."""
+
+
+T = TypeVar("T", bound=Options)
+
+
+def scan(option: str, default: str) -> str:
+    """The value of one option on the command line, read before the full parser exists."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(option, dest="value", nargs="?", default=default)
+    return parser.parse_known_args()[0].value or default
+
+
+def select_backend() -> None:
+    """Sets ``KERAS_BACKEND`` from ``--backend``. Call it before anything imports Keras.
+
+    Exits with status 2 where the backend is not installed. An unknown name is left to the parser,
+    which lists the choices.
+    """
+    backend = scan("--backend", os.environ.get("KERAS_BACKEND", "jax"))
+    if backend not in get_args(Backend):
+        return
+    if importlib.util.find_spec(backend) is None:
+        fail(f"--backend {backend}: {backend} is not installed; pip install {backend}")
+    os.environ["KERAS_BACKEND"] = backend
+
+
+def run(main: Callable[[T], None], options: type[T], default: T | None = None) -> None:
+    """Parses the command line into `options` and calls ``main(options)``.
+
+    Bad input ends in one line on the standard error and exit status 2.
+    """
+    from fcn_keras import InputError
+
+    parsed = tyro.cli(options, default=default, description=sys.modules["__main__"].__doc__)
+    try:
+        main(parsed)
+    except (InputError, OSError) as error:
+        if parsed.debug:
+            raise
+        fail(str(error))
+
+
+def fail(message: str) -> None:
+    """Prints ``error: message`` and exits with status 2."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
