@@ -8,11 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import
-
-import albumentations as A
-import cv2
-
 from fcn_keras.errors import InputError
 from fcn_keras.labels import VOID
 
@@ -66,8 +61,12 @@ class Augmentation:
 
 
 @lru_cache(maxsize=64)
-def _compose(options: Augmentation, thread: int) -> A.Compose:
-    """The transform of one thread: it holds random state, so threads can't share one."""
+def _compose(options: Augmentation, thread: int):
+    """The `albumentations.Compose` of one thread: it holds random state that can't be shared."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network
+    import albumentations as A
+    import cv2
+
     size, jitter = options.crop_size, options.color_jitter
     steps = [
         A.RandomScale(

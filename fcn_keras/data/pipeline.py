@@ -4,9 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import grain
 import numpy as np
-from absl import flags
 
 from fcn_keras.data.augmentation import Augmentation
 from fcn_keras.data.source import Source
@@ -53,6 +51,8 @@ def train_batches(
     Raises `InputError` for a batch that the split can't fill or the shards can't divide, and
     whatever reading a sample raises.
     """
+    import grain
+
     steps = steps_per_epoch(len(source), batch_size)
     process, processes = shard
     if batch_size % processes:
@@ -72,15 +72,22 @@ def train_batches(
         .to_iter_dataset(grain.ReadOptions(_THREADS, _BUFFERED_BATCHES))
     )
     if workers:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # grain's workers read absl flags, which we don't use
+        _let_grain_read_flags()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
         batches = batches.mp_prefetch(options)
     return _stream(iter(batches))
 
 
-def _stream(batches: grain.DatasetIterator) -> Iterator[dict[str, np.ndarray]]:
-    """Hand batches on as ordinary arrays and end the workers with the stream.
+def _let_grain_read_flags() -> None:
+    """grain's workers read absl flags, which raise until a main has parsed them; ours never do."""
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
+    """Hand grain's batches on as ordinary arrays and end the workers with the stream.
 
     Workers send arrays in shared memory, which would outlive a consumer that still holds one.
     """
