@@ -1,0 +1,118 @@
+"""The four metrics of semantic segmentation, from one confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fcn_keras.errors import InputError
+from fcn_keras.labels import VOID
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metrics of Long, Shelhamer, Darrell (CVPR 2015), section 5, as fractions of one.
+
+    Means skip classes that are absent from both truth and prediction. Where there is nothing to
+    average (no pixel but void ones) a value is nan.
+
+    Attributes:
+        pixel_accuracy: Correct pixels among all.
+        mean_accuracy: Mean over classes of `accuracy`; a class without true pixels doesn't count.
+        mean_iou: Mean over classes of `iou`.
+        fw_iou: `iou` weighted by each class's share of the true pixels.
+        iou: ``(C,)`` intersection over union; nan where a class is absent from truth and
+            prediction, 0 where it is only in one.
+        accuracy: ``(C,)`` correct pixels among the class's true ones; nan where there are none.
+        loss: Mean cross-entropy over non-void pixels, where it was measured.
+    """
+
+    pixel_accuracy: float
+    mean_accuracy: float
+    mean_iou: float
+    fw_iou: float
+    iou: np.ndarray
+    accuracy: np.ndarray
+    loss: float | None = None
+
+
+class ConfusionMatrix:
+    """Pixel counts ``(C, C)`` in int64: rows are the truth, columns the prediction."""
+
+    def __init__(self, num_classes: int):
+        self.num_classes = num_classes
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
+        """Counts the pixels of two class maps of one shape; true pixels of 255 are left out.
+
+        Raises:
+            InputError: the shapes differ, or a class id is out of range.
+        """
+        truth, prediction = np.asarray(truth), np.asarray(prediction)
+        if truth.shape != prediction.shape:
+            raise InputError(
+                f"the prediction has shape {prediction.shape}, but the mask {truth.shape}: "
+                f"both must be of one size"
+            )
+        counted = truth != VOID
+        truth, prediction = truth[counted], prediction[counted]
+        self._check("mask", truth)
+        self._check("prediction", prediction)
+        pairs = truth.astype(np.int64) * self.num_classes + prediction
+        counts = np.bincount(pairs, minlength=self.num_classes**2)
+        self.counts += counts.reshape(self.counts.shape)
+
+    def scores(self, loss: float | None = None) -> Scores:
+        """The metrics of all pixels counted so far."""
+        counts = self.counts.astype(np.float64)
+        correct, true = np.diag(counts), counts.sum(axis=1)
+        iou = _ratio(correct, true + counts.sum(axis=0) - correct)
+        accuracy = _ratio(correct, true)
+        return Scores(
+            pixel_accuracy=float(_ratio(correct.sum(), true.sum())),
+            mean_accuracy=_mean(accuracy),
+            mean_iou=_mean(iou),
+            fw_iou=float(_ratio((true * np.nan_to_num(iou)).sum(), true.sum())),
+            iou=iou,
+            accuracy=accuracy,
+            loss=loss,
+        )
+
+    def _check(self, kind: str, labels: np.ndarray) -> None:
+        if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
+            wrong = labels[(labels < 0) | (labels >= self.num_classes)][0]
+            raise InputError(
+                f"the {kind} holds class {wrong}, but there are {self.num_classes} classes "
+                f"(0..{self.num_classes - 1}, {VOID} = void)"
+            )
+
+
+def table(scores: Scores, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """Rows ``(name, value)``: the metrics, the loss if there is one, then each class's IoU."""
+    rows = [
+        ("pixel accuracy", scores.pixel_accuracy),
+        ("mean accuracy", scores.mean_accuracy),
+        ("mean IoU", scores.mean_iou),
+        ("frequency weighted IoU", scores.fw_iou),
+    ]
+    if scores.loss is not None:
+        rows.append(("loss", scores.loss))
+    return rows + [
+        (f"IoU {name}", float(iou)) for name, iou in zip(classes, scores.iou, strict=True)
+    ]
+
+
+def _ratio(numerator, denominator) -> np.ndarray:
+    """``numerator / denominator``, nan where the denominator is zero."""
+    shape = np.shape(numerator)
+    return np.divide(
+        numerator, denominator, out=np.full(shape, np.nan), where=np.asarray(denominator) > 0
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else float("nan")

@@ -1,0 +1,172 @@
+"""Scores a model on a data set, every image at its own size."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+from keras import ops
+from PIL import Image
+
+from fcn_keras.errors import InputError
+from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
+from fcn_keras.evaluation.tta import averaged
+from fcn_keras.inference import MEAN_PIXEL, bind, num_classes, pad
+from fcn_keras.labels import VOID
+
+READERS = 4
+READ_AHEAD = 16
+
+
+class Evaluator:
+    """Runs a model over a data set and counts one confusion matrix.
+
+    An image is padded at the bottom and right with the channel mean to the next multiple of
+    `bucket` pixels and its mask with void, so that JAX compiles once for each bucket shape rather
+    than for each image size; the padding is never scored. An evaluator can run after every epoch
+    without compiling again.
+
+    Args:
+        model: The model; its weights are read at each `run`.
+        batch_size: Images of one bucket shape that run together.
+        bucket: Heights and widths are padded to multiples of this; 1 runs them as they are.
+        squash: Instead of native sizes, resize images (bilinear) and masks (nearest) to a square
+            of this many pixels, as a widely read tutorial does. Its scores are for comparison only.
+        flip: Average the predictions of the image and of its mirror image.
+        scales: Average the predictions over these image scales.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        batch_size: int = 1,
+        bucket: int = 128,
+        squash: int | None = None,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+    ):
+        for name, value in (("batch_size", batch_size), ("bucket", bucket), ("squash", squash)):
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value} is not possible: it must be at least 1")
+        if not scales or min(scales) <= 0:
+            raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
+        self.model = model
+        self.num_classes = num_classes(model)
+        self.batch_size = batch_size
+        self.bucket = bucket
+        self.squash = squash
+        augmented = flip or tuple(scales) != (1.0,)
+
+        def measure(predict, images, masks):
+            if augmented:
+                predict = averaged(predict, flip=flip, scales=scales)
+            return _measure(predict(images), masks)
+
+        self._measure = bind(model, measure)
+
+    def run(self, source, progress: Callable[[int, int], None] | None = None) -> Scores:
+        """Scores the model on all of `source` (`fcn_keras.data.Source`).
+
+        Args:
+            source: The data set.
+            progress: Called after each batch with the images done and their total.
+
+        Raises:
+            InputError: the data set has another number of classes than the model, or a sample
+                can't be read.
+        """
+        self._check_classes(source)
+        confusion, loss, done = ConfusionMatrix(self.num_classes), 0.0, 0
+        for size, masks, predictions, summed in self._results(source):
+            confusion.update(masks, ops.convert_to_numpy(predictions))
+            loss += float(summed)
+            done += size
+            if progress:
+                progress(done, len(source))
+        pixels = int(confusion.counts.sum())
+        return confusion.scores(loss=loss / pixels if pixels else float("nan"))
+
+    @property
+    def compiles(self) -> int:
+        """How many shapes have been compiled so far (JAX only)."""
+        return self._measure.compiles()
+
+    def _results(self, source) -> Iterator[tuple]:
+        """One batch is always running while the one before is counted."""
+        running = None
+        for images, masks in self._batches(source):
+            size = len(images)
+            missing = self.batch_size - size
+            if missing:
+                # Images of no weight: all their pixels are void.
+                images += [np.zeros_like(images[0])] * missing
+                masks += [np.full_like(masks[0], VOID)] * missing
+            masks = np.stack(masks)
+            batch = (size, masks, *self._measure(np.stack(images), masks))
+            if running:
+                yield running
+            running = batch
+        if running:
+            yield running
+
+    def _batches(self, source) -> Iterator[tuple[list, list]]:
+        """Groups samples by their bucket shape; what doesn't fill a batch comes last."""
+        pending = defaultdict(lambda: ([], []))
+        for image, mask in self._samples(source):
+            images, masks = pending[mask.shape]
+            images.append(image)
+            masks.append(mask)
+            if len(images) == self.batch_size:
+                yield pending.pop(mask.shape)
+        yield from pending.values()
+
+    def _samples(self, source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Samples in order, read ahead by threads while the model runs."""
+        with ThreadPoolExecutor(READERS) as pool:
+            waiting = deque()
+            try:
+                for index in range(len(source)):
+                    waiting.append(pool.submit(self._read, source, index))
+                    if len(waiting) > READ_AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _read(self, source, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = source[index]
+        largest = mask[mask != VOID].max(initial=0)
+        if largest >= self.num_classes:
+            raise InputError(
+                f"mask {source.ids[index]} holds label {largest}, but the data set has "
+                f"{self.num_classes} classes (0..{self.num_classes - 1}, {VOID} = void)"
+            )
+        if self.squash:
+            size = (self.squash, self.squash)
+            image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+            mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        return pad(image, self.bucket, MEAN_PIXEL), pad(mask, self.bucket, VOID)
+
+    def _check_classes(self, source) -> None:
+        classes = source.classes
+        if len(classes) != self.num_classes:
+            raise InputError(
+                f"model {self.model.name} has {self.num_classes} classes, but the data set "
+                f"{classes.name} has {len(classes)}: evaluate it on the data it was trained for"
+            )
+
+
+def _measure(logits, masks):
+    """Class maps uint8 ``(B, H, W)`` and the cross-entropy summed over non-void pixels."""
+    masks = ops.convert_to_tensor(masks)
+    counted = ops.not_equal(masks, VOID)
+    labels = ops.cast(ops.where(counted, masks, 0), "int32")
+    own = ops.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    loss = ops.where(counted, ops.logsumexp(logits, axis=-1) - own, 0.0)
+    return ops.cast(ops.argmax(logits, axis=-1), "uint8"), ops.sum(loss)
