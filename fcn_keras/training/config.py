@@ -1,0 +1,122 @@
+"""Every setting of a training run, in one frozen record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fcn_keras.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What a run depends on. Together with the data and the package versions it fixes the result.
+
+    The field texts are the help of ``python -m experiments.train``.
+    """
+
+    dataset: str = "shapes"
+    """Data set: shapes (built in), voc2012, camvid, folder, or tfds:NAME."""
+    data_dir: Path | None = None
+    """Folder of the data set. The built-in set needs none."""
+    train_split: str = "train"
+    """Split to train on."""
+    val_split: str = "val"
+    """Split to validate on; the best mean IoU there decides which model is kept."""
+    max_val_images: int | None = None
+    """Validate on this many images only, the first ones of the split."""
+
+    model: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
+    """Network."""
+    trunk_width: int = 64
+    """Filters of the first VGG16 block; 64 is VGG16."""
+    head_width: int = 4096
+    """Filters of fc6 and fc7; 4096 in the paper."""
+    dropout: float | None = None
+    """Dropout rate after fc6 and fc7. Default: 0.5, or 0.1 with batch normalisation."""
+    upsampling: Literal["frozen", "learned"] | None = None
+    """Bilinear kernels that stay, or that are a start. Default: frozen, or learned with batch
+    normalisation."""
+    geometry: Literal["same", "caffe"] = "same"
+    """Padding that keeps sizes, or the original's pad of 100 and crops."""
+    batch_norm: bool = False
+    """Batch normalisation in the head and after each upsampling."""
+    at_once: bool = False
+    """FCN-8s with scaled skips, for training in one stage."""
+    weights: Path | None = None
+    """Pretrained weights to start from, such as torchvision's VGG16 .pth."""
+    init_from: Path | None = None
+    """Trained .keras model to start from: fewer skips or another number of classes are fine."""
+    freeze_until: str | None = None
+    """Train only what lies behind this block, e.g. block3."""
+
+    crop_size: int = 480
+    """Height and width of a training crop, pixels."""
+    min_scale: float = 0.5
+    """Smallest random scale factor."""
+    max_scale: float = 2.0
+    """Largest random scale factor."""
+    color_jitter: float = 0.0
+    """Strength of random brightness, contrast and saturation, 0 to 1."""
+    batch_size: int = 16
+    """Crops a step, over all devices."""
+    accumulate: int = 1
+    """Split each batch into this many parts to save memory; the gradient is the same."""
+    workers: int = 0
+    """Processes that read and augment images; 0 uses threads of this one."""
+
+    epochs: int = 60
+    """Passes over the training split."""
+    max_steps: int | None = None
+    """Stop after this many steps even if epochs are left."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Update rule."""
+    learning_rate: float = 0.01
+    """Rate of the kernels at the start (after warm-up)."""
+    trunk_rate: float = 1.0
+    """Factor on the rate of the VGG16 trunk."""
+    bias_rate: float = 2.0
+    """Factor on the rate of the biases, which have no weight decay."""
+    schedule: Literal["constant", "poly"] = "poly"
+    """Constant rate, or falling to zero as (1 - step / steps) ** 0.9."""
+    warmup_steps: int = 0
+    """Steps over which the rate rises from zero."""
+    momentum: float = 0.9
+    """Momentum of SGD, or the first decay rate of AdamW."""
+    weight_decay: float = 5e-4
+    """Weight decay of the kernels."""
+    clip_norm: float | None = None
+    """Largest global norm of the gradient."""
+    loss: Literal["mean", "sum"] = "mean"
+    """Cross-entropy as mean over the batch's labelled pixels, or their sum as the original has."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the convolutions; weights, scores and loss are float32 in both."""
+    seed: int = 0
+    """Seed of initial weights, data order, augmentation and dropout."""
+
+    eval_batch_size: int = 1
+    """Validation images that run together."""
+    bucket: int = 128
+    """Validation images are padded to multiples of this many pixels, so that few shapes compile."""
+    checkpoint_steps: int = 1000
+    """Save a checkpoint after this many steps, beside the one after each epoch."""
+
+    def __post_init__(self):
+        positive = ("crop_size", "batch_size", "accumulate", "epochs", "learning_rate")
+        for field in (*positive, "eval_batch_size", "bucket", "checkpoint_steps"):
+            if getattr(self, field) <= 0:
+                raise InputError(f"{field}={getattr(self, field)} must be above 0")
+        for field in ("max_steps", "max_val_images", "clip_norm"):
+            value = getattr(self, field)
+            if value is not None and value <= 0:
+                raise InputError(f"{field}={value} must be above 0; leave it out for no limit")
+        for field in ("warmup_steps", "workers", "weight_decay", "momentum"):
+            if getattr(self, field) < 0:
+                raise InputError(f"{field}={getattr(self, field)} must be at least 0")
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}"
+            )
+        if self.at_once and self.model != "fcn8s":
+            raise InputError(f"at_once scales the skips of fcn8s; model={self.model} has not both")

@@ -1,0 +1,28 @@
+"""The loss: softmax cross-entropy over the labelled pixels."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from fcn_keras.labels import VOID
+
+
+def cross_entropy(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums softmax cross-entropy over the pixels that have a label.
+
+    The sum and the count are returned apart, so that a mean over several images, parts of a batch
+    or devices weighs every pixel alike.
+
+    Args:
+        logits: ``(B, H, W, C)`` float32.
+        mask: ``(B, H, W)`` uint8; 255 marks void pixels, which count for nothing.
+
+    Returns:
+        The sum over labelled pixels, in nats, and their number; both float32 scalars.
+    """
+    valid = mask != VOID
+    labels = jnp.where(valid, mask, 0).astype(jnp.int32)
+    picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    losses = jax.nn.logsumexp(logits, axis=-1) - picked
+    return jnp.sum(losses, where=valid), jnp.sum(valid, dtype=jnp.float32)

@@ -1,0 +1,24 @@
+"""What a run tells its surroundings. The library itself prints nothing."""
+
+from __future__ import annotations
+
+from fcn_keras.evaluation import Scores
+
+
+class Reporter:
+    """Receives a run's events; every method may be overridden and does nothing here."""
+
+    def message(self, text: str) -> None:
+        """Something happened that a person should read."""
+
+    def training(self, epoch: int, step: int, last_step: int) -> None:
+        """The training of `epoch`, counted from 1, starts behind `step` and ends at `last_step`."""
+
+    def step(self, step: int, loss: float, images: int) -> None:
+        """Step number `step` ended; `loss` is its mean over labelled pixels, in nats."""
+
+    def validating(self, done: int, total: int) -> None:
+        """So many of the validation images are done."""
+
+    def epoch(self, row: dict, scores: Scores, best: bool) -> None:
+        """An epoch ended with this row of log.csv; `best` if its model was kept."""

@@ -1,0 +1,152 @@
+"""From a configuration to a model, its data and the places they live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import keras
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from fcn_keras import models
+from fcn_keras.data import Augmentation, Source, train_batches
+from fcn_keras.errors import InputError
+from fcn_keras.inference import load_model
+from fcn_keras.labels import ClassTable
+from fcn_keras.training.config import TrainConfig
+from fcn_keras.training.step import State
+
+
+def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
+    """The network of `config` with its starting weights, a function of ``config.seed``.
+
+    Raises:
+        InputError: an option or a weights file doesn't fit.
+    """
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"training needs the jax backend, but Keras runs on {keras.backend.backend()}: "
+            "set KERAS_BACKEND=jax"
+        )
+    keras.utils.set_random_seed(config.seed)
+    options = {"at_once": True} if config.at_once else {}
+    policy = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = getattr(models, config.model)(
+            num_classes,
+            trunk_width=config.trunk_width,
+            head_width=config.head_width,
+            dropout=config.dropout,
+            upsampling=config.upsampling,
+            geometry=config.geometry,
+            batch_norm=config.batch_norm,
+            weights=config.weights,
+            **options,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    if config.init_from is not None:
+        models.init_from(model, load_model(config.init_from))
+    if config.freeze_until is not None:
+        freeze(model, config.freeze_until)
+    return model
+
+
+def freeze(model: keras.Model, block: str) -> None:
+    """Makes the trunk's layers up to and with `block` untrainable.
+
+    Raises:
+        InputError: `block` is not one of block1 to block5.
+    """
+    blocks = [f"block{index}" for index in range(1, 6)]
+    if block not in blocks:
+        raise InputError(f"freeze_until={block!r} is not a block: choose from {', '.join(blocks)}")
+    frozen = blocks[: blocks.index(block) + 1]
+    for layer in model.layers:
+        if layer.name.split("_")[0] in frozen:
+            layer.trainable = False
+
+
+@dataclass(frozen=True)
+class First:
+    """The first `count` samples of a source."""
+
+    source: Source
+    count: int
+
+    @property
+    def classes(self) -> ClassTable:
+        return self.source.classes
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.source.ids[: self.count]
+
+    def __len__(self) -> int:
+        return min(self.count, len(self.source))
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.source[index]
+
+
+class Devices:
+    """All devices as one row: batches are split over them, the state is on each.
+
+    Raises:
+        InputError: the devices can't share the batch equally.
+    """
+
+    def __init__(self, config: TrainConfig):
+        count = len(jax.devices())
+        if (config.batch_size // config.accumulate) % count:
+            raise InputError(
+                f"batch_size={config.batch_size} (accumulate={config.accumulate}) can't be split "
+                f"over {count} devices: make it a multiple"
+            )
+        mesh = Mesh(np.array(jax.devices()), ("batch",))
+        self._split = NamedSharding(mesh, PartitionSpec("batch"))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def place(self, state: State) -> State:
+        """Copies the state to every device."""
+        return jax.device_put(state, self._everywhere)
+
+    def batch_shapes(self, config: TrainConfig) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes, types and placement of a batch."""
+        shape = (config.batch_size, config.crop_size, config.crop_size)
+        return {
+            "image": jax.ShapeDtypeStruct((*shape, 3), np.uint8, sharding=self._split),
+            "mask": jax.ShapeDtypeStruct(shape, np.uint8, sharding=self._split),
+        }
+
+    def batches(
+        self, config: TrainConfig, source: Source, start_step: int
+    ) -> Iterator[tuple[dict[str, jax.Array], np.ndarray]]:
+        """Endless ``(batch, indices)`` from `start_step` on, the batch split over the devices."""
+        augmentation = Augmentation(
+            crop_size=config.crop_size,
+            scale=(config.min_scale, config.max_scale),
+            color_jitter=config.color_jitter,
+        )
+        stream = train_batches(
+            source,
+            batch_size=config.batch_size,
+            augmentation=augmentation,
+            seed=config.seed,
+            start_step=start_step,
+            workers=config.workers,
+            shard=(jax.process_index(), jax.process_count()),
+        )
+        for batch in stream:
+            indices = batch.pop("index")
+            yield (
+                {
+                    name: jax.make_array_from_process_local_data(self._split, array)
+                    for name, array in batch.items()
+                },
+                indices,
+            )
