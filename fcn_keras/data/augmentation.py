@@ -17,12 +17,12 @@ MEAN_COLOR = tuple(round(255 * mean) for mean in (0.485, 0.456, 0.406))
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to a sample, in this order (REFERENCE: section 1, "Augmentation").
+    """What training does to a sample, in this order.
 
-    With `scale_probability` resize by a factor drawn from `scale` (image bilinear, mask nearest);
+    Change brightness, contrast and saturation by up to the fraction `color_jitter` (0: not at all);
+    with `scale_probability` resize by a factor drawn from `scale` (image bilinear, mask nearest);
     pad to `crop_size` (image: channel mean, mask: void); crop a random square of `crop_size`
-    pixels; mirror left-right with `flip_probability`; change brightness, contrast and saturation
-    by up to the fraction `color_jitter` (0 turns it off).
+    pixels; mirror left-right with `flip_probability`.
     """
 
     crop_size: int = 480
@@ -80,5 +80,6 @@ def _compose(options: Augmentation, thread: int):
         A.HorizontalFlip(p=options.flip_probability),
     ]
     if jitter:
-        steps.append(A.ColorJitter(*(3 * [(1 - jitter, 1 + jitter)]), hue=(0, 0), p=1.0))
+        span = (1 - jitter, 1 + jitter)
+        steps.insert(0, A.ColorJitter(span, span, span, hue=(0, 0), p=1.0))
     return A.Compose(steps)

@@ -60,6 +60,8 @@ def train_batches(
             f"batch_size is {batch_size}, which {processes} processes can't share equally; make it "
             f"a multiple of {processes}"
         )
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; give a number from 0 to {2**32 - 1}")
     share = batch_size // processes
     rows = slice(process * share, (process + 1) * share)
     batches = (
@@ -92,8 +94,11 @@ def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
     Workers send arrays in shared memory, which would outlive a consumer that still holds one.
     """
     with contextlib.closing(batches):
-        for batch in batches:
-            yield {name: np.array(array) for name, array in batch.items()}
+        try:
+            for batch in batches:
+                yield {name: np.array(array) for name, array in batch.items()}
+        except InputError as error:  # grain adds lines of its own to the message
+            raise InputError(str(error).splitlines()[0]) from None
 
 
 @dataclass(frozen=True)
