@@ -37,6 +37,17 @@ def exif_orientation(path: str | Path) -> int:
         return image.getexif().get(_EXIF_ORIENTATION, 1)
 
 
+def conversions(path: str | Path) -> list[str]:
+    """What `read_image` does to a picture beyond decoding it, in words; mostly nothing."""
+    done = []
+    with Image.open(path) as image:
+        if image.mode != "RGB":
+            done.append(f"{image.mode} pixels read as RGB")
+    if (orientation := exif_orientation(path)) != 1:
+        done.append(f"turned upright (EXIF orientation {orientation})")
+    return done
+
+
 def read_mask(
     path: str | Path,
     num_classes: int,

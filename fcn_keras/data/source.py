@@ -44,23 +44,34 @@ class FileSource:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = read_image(self.images[index])
-        mask = read_mask(
-            self.masks[index], len(self.classes), self.colors, ignore_label=self.ignore_label
-        )
-        if image.shape[:2] != mask.shape:
-            raise InputError(self._size_message(index, image, mask))
+        image, mask = self.image(index), self.mask(index)
+        self.require_same_size(index, image, mask)
         return image, mask
 
-    def _size_message(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
+    def image(self, index: int) -> np.ndarray:
+        """The image alone, uint8 `(H, W, 3)`."""
+        return read_image(self.images[index])
+
+    def mask(self, index: int) -> np.ndarray:
+        """The mask alone, uint8 `(H, W)`."""
+        return read_mask(
+            self.masks[index], len(self.classes), self.colors, ignore_label=self.ignore_label
+        )
+
+    def require_same_size(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
+        """Raise `InputError` where a sample's image and mask differ in height or width."""
+        if image.shape[:2] == mask.shape:
+            return
         path, (height, width) = self.images[index], image.shape[:2]
         message = (
             f"mask {self.masks[index].name} is {mask.shape[1]} x {mask.shape[0]} pixels, but image "
             f"{path.name} is {width} x {height}"
         )
         if (width, height) == mask.shape and (orientation := exif_orientation(path)) >= 5:
-            return f"{message} once upright (EXIF orientation {orientation}); save it upright"
-        return f"{message}; make the mask from this very image"
+            raise InputError(
+                f"{message} once turned upright (EXIF orientation {orientation}); turn the mask too"
+            )
+        raise InputError(f"{message}; make the mask from this very image")
 
     def missing(self) -> list[Path]:
         """The files that don't exist, images first; each folder is listed once."""

@@ -1,0 +1,134 @@
+"""Looking through a whole data set before training on it."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fcn_keras.data.images import conversions
+from fcn_keras.data.source import FileSource
+from fcn_keras.errors import InputError
+from fcn_keras.labels import VOID, ClassTable
+
+
+@dataclass
+class SplitReport:
+    """What a split holds: per class the images with it and its pixels, and the void pixels."""
+
+    samples: int
+    images: np.ndarray  # (C,) int64
+    pixels: np.ndarray  # (C,) int64
+    void_pixels: int = 0
+    conversions: Counter = field(default_factory=Counter)  # what reading changed -> images
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with a sample: one line that names the file and the fix."""
+
+    split: str
+    sample: str
+    message: str
+
+
+@dataclass
+class Report:
+    """The outcome of `check`: it is good where `problems` is empty."""
+
+    classes: ClassTable
+    splits: dict[str, SplitReport]
+    problems: list[Problem]
+
+    def to_json(self) -> dict:
+        """The report in plain lists and numbers."""
+        splits = {
+            name: {
+                "samples": split.samples,
+                "images": dict(zip(self.classes.names, split.images.tolist(), strict=True)),
+                "pixels": dict(zip(self.classes.names, split.pixels.tolist(), strict=True)),
+                "void_pixels": split.void_pixels,
+                "conversions": dict(split.conversions),
+            }
+            for name, split in self.splits.items()
+        }
+        problems = [vars(problem) for problem in self.problems]
+        return {"classes": self.classes.name, "splits": splits, "problems": problems}
+
+
+def check(
+    sources: dict[str, FileSource],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Read every file of the given splits and count the labels.
+
+    Problems are files that are missing or can't be read, whatever `read_image` and `read_mask`
+    refuse, sizes that differ, masks without a labelled pixel, and ids that occur twice, in one
+    split or in several (so don't give splits that overlap on purpose).
+
+    Args:
+        sources: the splits by name, all of one class table.
+        workers: threads; as many as cores if None.
+        progress: called with the samples done and all samples.
+    """
+    classes = next(iter(sources.values())).classes
+    report = Report(classes, {}, [*_repeated_ids(sources)])
+    total, done = sum(map(len, sources.values())), 0
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for name, source in sources.items():
+            zeros = np.zeros((2, len(classes)), np.int64)
+            split = report.splits[name] = SplitReport(len(source), *zeros)
+            findings = pool.map(lambda i, source=source: _inspect(source, i), range(len(source)))
+            for sample, (messages, counts, changes) in zip(source.ids, findings, strict=True):
+                report.problems += [Problem(name, sample, message) for message in messages]
+                split.images += counts[: len(classes)] > 0
+                split.pixels += counts[: len(classes)]
+                split.void_pixels += int(counts[VOID])
+                split.conversions.update(changes)
+                done += 1
+                if progress:
+                    progress(done, total)
+    return report
+
+
+def _inspect(source: FileSource, index: int) -> tuple[list[str], np.ndarray, list[str]]:
+    """The problems of one sample, its label counts (256,) int64, and what reading changed."""
+    messages, changes = [], []
+    counts = np.zeros(256, np.int64)
+    image = mask = None
+    try:
+        image = source.image(index)
+        changes = conversions(source.images[index])
+    except InputError as error:
+        messages.append(str(error))
+    try:
+        mask = source.mask(index)
+        counts = np.bincount(mask.ravel(), minlength=256)
+        if counts[VOID] == mask.size:
+            messages.append(
+                f"mask {source.masks[index].name} has no labelled pixel; label it or take the "
+                "sample off the list"
+            )
+    except InputError as error:
+        messages.append(str(error))
+    if image is not None and mask is not None:
+        try:
+            source.require_same_size(index, image, mask)
+        except InputError as error:
+            messages.append(str(error))
+    return messages, counts, changes
+
+
+def _repeated_ids(sources: dict[str, FileSource]) -> Iterator[Problem]:
+    first_split: dict[str, str] = {}
+    for split, source in sources.items():
+        for sample in source.ids:
+            if (first := first_split.setdefault(sample, split)) != split:
+                yield Problem(split, sample, f"sample {sample} is in {first} too; keep it in one")
+        for sample, times in Counter(source.ids).items():
+            if times > 1:
+                yield Problem(split, sample, f"sample {sample} is listed {times} times; keep one")
