@@ -1,0 +1,164 @@
+"""Pictures: palette masks, blends over the photo, panels of predictions, training curves."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fcn_keras.errors import InputError
+from fcn_keras.labels import VOID, ClassTable
+
+# log.csv's columns, one axis each: title, and (column, label) of its lines.
+CURVES = (
+    ("cross-entropy", (("train_loss", "training"), ("val_loss", "validation"))),
+    (
+        "validation scores",
+        (
+            ("pixel_accuracy", "pixel accuracy"),
+            ("mean_accuracy", "mean accuracy"),
+            ("mean_iou", "mean IoU"),
+            ("fw_iou", "frequency weighted IoU"),
+        ),
+    ),
+    ("learning rate", (("learning_rate", "learning rate"),)),
+)
+
+
+def save_mask(path: str | PathLike, mask: np.ndarray, classes: ClassTable) -> None:
+    """Writes class ids uint8 ``(H, W)`` as a palette PNG, in the way of PASCAL VOC's masks.
+
+    The pixels are the class ids; the palette gives them the class colours.
+    """
+    image = Image.fromarray(np.asarray(mask, np.uint8))
+    image.putpalette(classes.palette.tobytes())
+    save_image(path, image)
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, classes: ClassTable, alpha: float = 0.4
+) -> np.ndarray:
+    """The class colours over a photo: ``(1 - alpha) * image + alpha * colour``.
+
+    Args:
+        image: uint8 ``(H, W, 3)``.
+        mask: Class ids uint8 ``(H, W)``.
+        classes: Gives the colours.
+        alpha: Weight of the colours, 0..1.
+
+    Returns:
+        uint8 ``(H, W, 3)``.
+    """
+    blend = (1 - alpha) * image + alpha * classes.palette[mask]
+    return np.round(blend).astype(np.uint8)
+
+
+def save_image(path: str | PathLike, image: Image.Image | np.ndarray) -> None:
+    """Writes an image in the format that the file's ending names, whole or not at all."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    _write(Path(path), lambda file: image.save(file, quality=95))
+
+
+def panel(
+    images: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    classes: ClassTable,
+    path: str | PathLike,
+) -> None:
+    """Draws one row a sample, image | truth | prediction, with a legend of the classes in it.
+
+    Args:
+        images: uint8 ``(H, W, 3)`` each; sizes may differ.
+        truths: Class ids uint8 ``(H, W)``, 255 = void, drawn in the void's colour.
+        predictions: Class ids uint8 ``(H, W)``.
+        classes: Gives colours and names.
+        path: The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    rows = list(zip(images, truths, predictions, strict=True))
+    figure = Figure(figsize=(9, 2.6 * len(rows) + 0.8), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False)
+    for row, (image, *masks) in zip(axes, rows, strict=True):
+        for axis, picture in zip(row, (image, *(classes.palette[m] for m in masks)), strict=True):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_axis_off()
+    for axis, title in zip(axes[0], ("image", "truth", "prediction"), strict=True):
+        axis.set_title(title)
+    figure.legend(
+        handles=_legend([*truths, *predictions], classes),
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        fontsize="small",
+    )
+    _save_figure(figure, path)
+
+
+def _legend(masks: Sequence[np.ndarray], classes: ClassTable) -> list:
+    from matplotlib.patches import Patch
+
+    names = {**dict(enumerate(classes.names)), VOID: "void"}
+    present = sorted(set(np.concatenate([np.unique(mask) for mask in masks]).tolist()))
+    return [
+        Patch(facecolor=classes.palette[label] / 255, edgecolor="black", linewidth=0.5, label=name)
+        for label in present
+        if (name := names.get(label))
+    ]
+
+
+def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
+    """Draws the losses, the scores and the learning rate of a run's ``log.csv`` over its epochs.
+
+    Raises:
+        InputError: the file is missing, has no rows, or lacks a column.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs, columns = _read_log(Path(csv_path))
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axis, (title, lines) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
+        for column, label in lines:
+            axis.plot(epochs, columns[column], label=label, marker="." if len(epochs) < 30 else "")
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        if len(lines) > 1:
+            axis.legend(fontsize="small")
+    _save_figure(figure, png_path)
+
+
+def _read_log(path: Path) -> tuple[list[float], dict[str, list[float]]]:
+    if not path.is_file():
+        raise InputError(f"log {path} is missing: name the log.csv of a run folder")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise InputError(f"log {path} has no rows: let the run finish an epoch first")
+    columns = {}
+    for name in ("epoch", *(column for _, lines in CURVES for column, _ in lines)):
+        if name not in rows[0]:
+            raise InputError(f"log {path} lacks the column {name}: it was not written by training")
+        columns[name] = [float(row[name]) if row[name] else float("nan") for row in rows]
+    return columns["epoch"], columns
+
+
+def _save_figure(figure, path: str | PathLike) -> None:
+    _write(Path(path), lambda file: figure.savefig(file, dpi=120))
+
+
+def _write(path: Path, save: Callable[[Path], None]) -> None:
+    """Saves beside `path` under a temporary name of the same ending, then renames."""
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
