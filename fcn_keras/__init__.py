@@ -10,6 +10,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from fcn_keras.errors import InputError
-from fcn_keras.models import fcn8s, fcn16s, fcn32s
+from fcn_keras.inference import Segmenter
+from fcn_keras.models import fcn8s, fcn16s, fcn32s, init_from
 
-__all__ = ["InputError", "fcn8s", "fcn16s", "fcn32s"]
+__all__ = ["InputError", "Segmenter", "fcn8s", "fcn16s", "fcn32s", "init_from"]
