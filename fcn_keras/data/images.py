@@ -1,9 +1,10 @@
 """Reading photos and label masks from files, refusing whatever would be silently wrong."""
 
+import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcn_keras.errors import InputError
 from fcn_keras.labels import VOID, VOID_COLOR
@@ -18,8 +19,15 @@ def read_image(path: str | Path) -> np.ndarray:
     truncated or no picture, and for CMYK, 16-bit or transparent pixels, which have no single
     right conversion to 8-bit RGB.
     """
-    image = _open("image", path)
-    name = Path(path).name
+    return _to_rgb(_open("image", path), Path(path).name)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """`read_image` for a picture in memory; `name` is for the messages."""
+    return _to_rgb(_decode("image", io.BytesIO(data), name), name)
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "CMYK":
         raise InputError(f"image {name} is CMYK; convert it to RGB")
     if image.mode.startswith(("I", "F")):
@@ -69,30 +77,46 @@ def read_mask(
     if path.suffix == ".mat":
         labels = _read_sbd(path)
     else:
-        image = _open("mask", path)
-        labels = _labels_of(image, path.name, colors)
+        labels = _labels_of(_open("mask", path), path.name, colors)
     if ignore_label is not None:
         labels = np.where(labels == ignore_label, VOID, labels)
+    return _in_range(labels, path.name, num_classes)
+
+
+def decode_mask(data: bytes, name: str, num_classes: int, first_label: int = 0) -> np.ndarray:
+    """`read_mask` for a picture in memory whose class ids start at `first_label`.
+
+    `name` is for the messages.
+    """
+    labels = _labels_of(_decode("mask", io.BytesIO(data), name), name, None)
+    labels = np.where(labels == VOID, VOID, labels - first_label)
+    return _in_range(labels, name, num_classes)
+
+
+def _in_range(labels: np.ndarray, name: str, num_classes: int) -> np.ndarray:
     wrong = (labels != VOID) & ((labels < 0) | (labels >= num_classes))
     if wrong.any():
         raise InputError(
-            f"mask {path.name} holds label {labels[wrong][0]}, but the data set has "
+            f"mask {name} holds label {labels[wrong][0]}, but the data set has "
             f"{num_classes} classes (0..{num_classes - 1}, 255 = void)"
         )
     return labels.astype(np.uint8)
 
 
 def _open(kind: str, path: str | Path) -> Image.Image:
-    """Open and decode a picture; anything that goes wrong is the file's fault."""
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise InputError(f"{kind} {path} does not exist; check the path or the split file")
+    return _decode(kind, path, str(path))
+
+
+def _decode(kind: str, file, name: str) -> Image.Image:
+    """Open and decode a picture; whatever goes wrong is the file's fault."""
     try:
-        image = Image.open(path)
+        image = Image.open(file)
         image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = str(error).split(" '")[0].split(" <")[0]
-        raise InputError(f"{kind} {path} can't be read: {reason}; replace the file") from error
+        reason = "no known picture format" if isinstance(error, UnidentifiedImageError) else error
+        raise InputError(f"{kind} {name} can't be read ({reason}); replace the file") from error
     return image
 
 

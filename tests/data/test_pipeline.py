@@ -91,7 +91,7 @@ def test_a_bad_file_ends_the_stream_with_its_own_message(tmp_path, workers):
     source = open_dataset("shapes", tmp_path / "shapes")
     source.images[2].write_bytes(source.images[2].read_bytes()[:400])
     with pytest.raises(
-        InputError, match=r"train_0002.jpg can't be read: [^\n]*; replace the file$"
+        InputError, match=r"train_0002.jpg can't be read \([^\n]*\); replace the file$"
     ):
         take(2, source, batch_size=4, workers=workers)
 
