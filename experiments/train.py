@@ -1,0 +1,107 @@
+"""Trains an FCN. With no options: a small FCN-8s on a built-in data set, in minutes on a CPU."""
+
+from experiments import cli
+
+cli.select_backend()
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import keras
+import tyro
+from rich.console import Console
+
+from experiments.progress import ConsoleReporter, scores_table
+from experiments.recipes import NAMES, load_recipe
+from fcn_keras import InputError, Segmenter, viz
+from fcn_keras.data import open_dataset
+from fcn_keras.training import DivergedError, Result, TrainConfig, train
+
+RUNS = Path("runs")
+PANEL_IMAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(cli.Options):
+    """Options of training. A recipe names their defaults."""
+
+    recipe: str = "shapes"
+    """Named set of defaults, which the other options override: see experiments/recipes."""
+    workdir: Path | None = None
+    """Folder of the run. Default: runs/RECIPE-TIME."""
+    resume: bool = False
+    """Go on with the run in --workdir, or with the recipe's newest one under runs/."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+
+
+def main(options: Options) -> None:
+    console = Console()
+    config = options.config
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"--backend {keras.backend.backend()}: training is a JAX step; train with --backend "
+            "jax, and use the saved model under any backend"
+        )
+    workdir = options.workdir or (_newest if options.resume else _new)(options.recipe)
+    console.print(f"Run folder: {workdir}", highlight=False)
+    try:
+        with ConsoleReporter(console, config.epochs) as reporter:
+            result = train(config, workdir, resume=options.resume, reporter=reporter)
+    except DivergedError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    _finish(config, result, reporter, console)
+
+
+def _new(recipe: str) -> Path:
+    return RUNS / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _newest(recipe: str) -> Path:
+    runs = sorted(RUNS.glob(f"{recipe}-*/config.json"), key=os.path.getmtime)
+    if not runs:
+        raise InputError(f"--resume: there is no run of {recipe} under {RUNS}/; name --workdir")
+    return runs[-1].parent
+
+
+def _finish(
+    config: TrainConfig, result: Result, reporter: ConsoleReporter, console: Console
+) -> None:
+    """Draws the pictures, and prints the best score and what to do with the model."""
+    folder = result.folder
+    source = open_dataset(config.dataset, config.data_dir, config.val_split)
+    if reporter.best:
+        row, scores = reporter.best
+        title = f"Best epoch: {row['epoch']}, on {config.val_split}"
+        console.print(scores_table(scores, source.classes, title))
+    viz.curves(folder.log, folder.curves)
+    segment = Segmenter(folder.best, bucket=config.bucket)
+    images, truths = zip(
+        *(source[index] for index in range(min(PANEL_IMAGES, len(source)))), strict=True
+    )
+    predictions = [segment(image) for image in images]
+    viz.panel(images, truths, predictions, source.classes, folder.panel)
+
+    data = ["--dataset", config.dataset]
+    if config.data_dir is not None:
+        data += ["--data-dir", str(config.data_dir)]
+    evaluate = [str(folder.best), *data, "--split", config.val_split]
+    predict = [str(folder.best), "PHOTO.jpg", "--out", str(folder.path / "predictions")]
+    export = [str(folder.best), "--out", str(folder.path / "saved_model")]
+    console.print(f"\nBest mean IoU {result.best_mean_iou:.4f} in {folder.best}", highlight=False)
+    for name, arguments in (("evaluate", evaluate), ("predict", predict), ("export", export)):
+        print(f"  python -m experiments.{name} {shlex.join(arguments)}")
+
+
+if __name__ == "__main__":
+    recipe = cli.scan("--recipe", "shapes")
+    if recipe not in NAMES:
+        cli.fail(f"--recipe {recipe}: no such recipe; choose from {', '.join(NAMES)}")
+    cli.run(main, Options, default=Options(recipe=recipe, config=load_recipe(recipe)))
