@@ -1,0 +1,55 @@
+"""Turns a classifier's file into a ``.weights.h5`` that any FCN model takes."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from fcn_keras.errors import InputError
+from fcn_keras.weights.formats import recognise
+from fcn_keras.weights.h5_file import write_h5
+from fcn_keras.weights.load import HEAD, place
+from fcn_keras.weights.read import read_tensors
+from fcn_keras.weights.report import Report
+
+
+def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096) -> Report:
+    """Writes a VGG16's convolutions, and its first two linear layers as fc6 and fc7, by layer name.
+
+    The layout is in `fcn_keras.weights.h5_file`. The linear layers are left out where their width
+    isn't `head_width`. The file is written atomically.
+
+    Raises:
+        InputError: the file is damaged, or no classifier; or `out` doesn't end in ``.weights.h5``.
+    """
+    out = Path(out)
+    if not out.name.endswith(".weights.h5"):
+        raise InputError(f"{out}: Keras needs the ending .weights.h5; name it so")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: the folder {out.parent} doesn't exist; make it first")
+    tensors = read_tensors(path)
+    try:
+        form = recognise(tensors)
+        if not form.pretrained:
+            raise InputError(f"is {form.title}, which load_weights and weights=PATH take directly")
+        placed = place(form, tensors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    left, variables, rows = {}, {}, []
+    for each in placed:
+        layer, width = each.rule.layer, each.array.shape[-1]
+        if layer in HEAD and width != head_width:
+            left[layer] = f"left out: {width} wide in the file, but head_width is {head_width}"
+            continue
+        array = np.ascontiguousarray(each.array, np.float32)
+        variables.setdefault(layer, []).append(array)
+        target = f"{layer}/{each.rule.variable}"
+        rows.append((each.rule.source, each.source_shape, target, array.shape))
+    for layer in HEAD:
+        if layer not in variables:
+            left.setdefault(layer, "not in the file")
+    left |= {name: why for name, why in form.unused.items() if name in tensors and why}
+    write_h5(out, variables, form.normalization)
+    return Report(str(path), form.title, tuple(rows), tuple(left.items()))

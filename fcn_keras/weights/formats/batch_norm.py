@@ -1,0 +1,59 @@
+"""The batch-norm variant of FCN-8s, ``fcn_vgg16``, as a PyTorch tutorial trains it.
+
+Source of the names: the tutorial's state dict. A block's convolutions are at 0, 2, 4 of its layer,
+with ReLUs between; each transposed convolution is followed by its normalisation.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fcn_keras.weights.rules import IMAGENET, TRUNK, Format, Rule, as_is, torch_rules
+
+CONVOLUTIONS = {
+    **{
+        f"backbone.layer{name[5]}.{2 * (int(name[-1]) - 1)}": name  # block3_conv2 is layer3.2
+        for name in TRUNK
+    },
+    "head.fc6.0": "fc6",
+    "head.fc7.0": "fc7",
+    "layer5_conv": "score_fr",
+    "layer4_conv": "score_pool4",
+    "layer3_conv": "score_pool3",
+    "transpose_conv1.0": "upscore2",
+    "transpose_conv2.0": "upscore_pool4",
+    "transpose_conv3.0": "upscore8",
+}
+NORMALIZATIONS = {
+    "head.fc6.1": "fc6_bn",
+    "head.fc7.1": "fc7_bn",
+    "transpose_conv1.1": "upscore2_bn",
+    "transpose_conv2.1": "upscore_pool4_bn",
+    "transpose_conv3.1": "upscore8_bn",
+}
+VARIABLES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+RULES = (
+    *(rule for name, layer in CONVOLUTIONS.items() for rule in torch_rules(name, layer)),
+    *(
+        Rule(f"{name}.{source}", layer, variable, as_is)
+        for name, layer in NORMALIZATIONS.items()
+        for source, variable in VARIABLES.items()
+    ),
+)
+REQUIRED = frozenset(rule.source for rule in RULES)
+UNUSED = {
+    f"{name}.num_batches_tracked": "a counter that no output depends on" for name in NORMALIZATIONS
+}
+
+
+def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    if not tensors.keys() >= REQUIRED:
+        return None
+    return Format(
+        "a batch-norm FCN-8s", RULES, IMAGENET, pretrained=False, batch_norm=True, unused=UNUSED
+    )

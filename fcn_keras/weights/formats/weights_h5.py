@@ -1,0 +1,52 @@
+"""A ``.weights.h5`` of this package: converted by `tools/convert_torch_vgg.py`, or saved with
+`save_weights` from one of its models.
+
+Source: ``keras/src/saving/saving_lib.py``. Keras numbers the variables of a layer; the layer's name
+is an attribute of its ``vars`` group (see `fcn_keras.weights.h5_file`).
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule, as_is
+
+NAME = re.compile(r"(?P<layer>\w+)/vars/(?P<index>\d)")
+ORDER = {layer: place for place, layer in enumerate((*TRUNK, "fc6", "fc7", "score_fr"))}
+CONVOLUTION = ("kernel", "bias")
+NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+
+
+def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    if not {"normalize/scale", "normalize/offset"} <= tensors.keys():
+        return None
+    rules = []
+    for name in tensors:
+        found = NAME.fullmatch(name)
+        if found:
+            variables = NORMALIZATION if found["layer"].endswith("_bn") else CONVOLUTION
+            index = int(found["index"])
+            if index < len(variables):
+                rules.append(Rule(name, found["layer"], variables[index], as_is))
+    rules.sort(key=lambda rule: ORDER.get(rule.layer, len(ORDER)))
+    layers = {rule.layer for rule in rules}
+    if not layers.issuperset(TRUNK):
+        return None
+    trained = "score_fr" in layers
+    return Format(
+        "an FCN's weights" if trained else "a converted VGG16",
+        tuple(rules),
+        _normalization(tensors),
+        pretrained=not trained,
+        batch_norm="fc6_bn" in layers if trained else None,
+        unused={"normalize/scale": "", "normalize/offset": ""},
+    )
+
+
+def _normalization(tensors: Mapping[str, np.ndarray]) -> Normalization | None:
+    """The converter writes it; Keras doesn't, since it is part of a model's configuration."""
+    scale, offset = tensors["normalize/scale"], tensors["normalize/offset"]
+    if scale.shape != (3,) or offset.shape != (3,):
+        return None
+    return Normalization(tuple(scale.tolist()), tuple(offset.tolist()))

@@ -1,0 +1,197 @@
+"""Puts the weights of a recognised file into a model, all of them or none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+
+import keras
+import numpy as np
+
+from fcn_keras.errors import InputError
+from fcn_keras.weights.formats import recognise
+from fcn_keras.weights.read import read_tensors
+from fcn_keras.weights.report import Report, show
+from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule
+
+HEAD = ("fc6", "fc7")
+# The model's argument that decides the shapes of a layer, by how the layer's name begins.
+ARGUMENTS = {
+    "block": "trunk_width",
+    "fc": "head_width",
+    "score": "num_classes",
+    "upscore": "num_classes",
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tensor of the file, rearranged for the variable of `rule`."""
+
+    rule: Rule
+    source_shape: tuple[int, ...]
+    array: np.ndarray
+
+
+def load_weights(model: keras.Model, path: str | PathLike) -> Report:
+    """Sets a model's weights from a file that other software wrote.
+
+    The file is recognised by the names it holds: torchvision's and timm's VGG16 (torch or
+    safetensors), PyTorch-FCN's checkpoints, the batch-norm ``fcn_vgg16``, Keras' VGG16 (``.h5``),
+    and this package's ``.weights.h5``. Layers that the file doesn't have stay as initialised; so do
+    fc6 and fc7 of a classifier whose width isn't the model's `head_width`. The model's
+    normalisation becomes the one that the weights were trained with, so the model still takes RGB
+    in 0..255.
+
+    Everything is checked before the first variable changes.
+
+    Args:
+        model: A model of `fcn8s`, `fcn16s` or `fcn32s`.
+        path: The file.
+
+    Returns:
+        What was set and what was left; as text a table.
+
+    Raises:
+        InputError: the file is damaged or unknown, or doesn't fit the model.
+    """
+    tensors = read_tensors(path)
+    try:
+        form = recognise(tensors)
+        layers = _layers(model)
+        _check_variant(form, layers)
+        placed, unfit = _fit(place(form, tensors), form, layers)
+        _check_complete(placed, layers)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    for each in placed:
+        array = np.ascontiguousarray(each.array, np.float32)
+        _variable(layers, each.rule).assign(array)
+    if form.normalization is not None:
+        _normalize(model, layers["normalize"], form.normalization)
+    return Report(
+        path=str(path),
+        format=form.title,
+        set=tuple(
+            (p.rule.source, p.source_shape, f"{p.rule.layer}/{p.rule.variable}", p.array.shape)
+            for p in placed
+        ),
+        left=tuple(_left(form, tensors, layers, placed, unfit)),
+        notes=tuple(_notes(form, layers)),
+    )
+
+
+def place(form: Format, tensors: Mapping[str, np.ndarray]) -> list[Placed]:
+    """The file's tensors in the layouts of the model's variables.
+
+    Raises:
+        InputError: one has the wrong number of dimensions, holds integers or isn't finite.
+    """
+    placed = []
+    for rule in form.rules:
+        if rule.source not in tensors:
+            continue
+        tensor = tensors[rule.source]
+        target = f"{rule.layer}/{rule.variable}"
+        if tensor.dtype.kind != "f":
+            raise InputError(f"{rule.source} holds {tensor.dtype}, but {target} needs float32")
+        if not np.isfinite(tensor).all():
+            raise InputError(f"{rule.source} holds NaN or infinity; fetch or train it again")
+        try:
+            placed.append(Placed(rule, tensor.shape, rule.layout(tensor)))
+        except (ValueError, IndexError):
+            shape = show(tensor.shape)
+            raise InputError(f"{rule.source} of shape {shape} can't become {target}") from None
+    return placed
+
+
+def _layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    layers = {layer.name: layer for layer in model.layers}
+    if not layers.keys() >= {"normalize", *TRUNK, *HEAD}:
+        raise InputError(
+            f"model {model.name!r} has no layers normalize, {TRUNK[0]} ... fc7; "
+            "build it with fcn8s, fcn16s or fcn32s"
+        )
+    return layers
+
+
+def _check_variant(form: Format, layers: Mapping[str, keras.layers.Layer]) -> None:
+    if form.batch_norm is not None and form.batch_norm != ("fc6_bn" in layers):
+        raise InputError(f"is {form.title}; build the model with batch_norm={form.batch_norm}")
+
+
+def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> keras.Variable | None:
+    return getattr(layers.get(rule.layer), rule.variable, None)
+
+
+def _fit(
+    candidates: list[Placed], form: Format, layers: Mapping[str, keras.layers.Layer]
+) -> tuple[list[Placed], dict[str, str]]:
+    """The tensors that go into the model, and why fc6 and fc7 don't where they are too wide."""
+    known = [each for each in candidates if _variable(layers, each.rule) is not None]
+    wrong = [each for each in known if each.array.shape != _variable(layers, each.rule).shape]
+    if form.pretrained and wrong and all(each.rule.layer in HEAD for each in wrong):
+        width = layers["fc6"].filters
+        reason = f"{{}} wide in the file, but the model has head_width={width}: left as initialised"
+        bias = {each.rule.layer: each.array.shape[-1] for each in known}
+        unfit = {layer: reason.format(bias[layer]) for layer in HEAD if layer in bias}
+        return [each for each in known if each.rule.layer not in HEAD], unfit
+    for each in wrong:
+        rule = each.rule
+        argument = next(value for key, value in ARGUMENTS.items() if rule.layer.startswith(key))
+        raise InputError(
+            f"{rule.source} of shape {show(each.source_shape)} gives "
+            f"{rule.layer}/{rule.variable} the shape {show(each.array.shape)}, but the model has "
+            f"{show(_variable(layers, rule).shape)}; build it with the file's {argument}"
+        )
+    return known, {}
+
+
+def _check_complete(placed: list[Placed], layers: Mapping[str, keras.layers.Layer]) -> None:
+    """A kernel from the file beside a bias that is still random would be neither."""
+    found = Counter(each.rule.layer for each in placed)
+    for name, count in found.items():
+        needed = len(layers[name].weights)
+        if count != needed:
+            raise InputError(
+                f"has {count} of the {needed} variables of {name}; fetch or save it again"
+            )
+
+
+def _normalize(model: keras.Model, layer: keras.layers.Rescaling, to: Normalization) -> None:
+    layer.scale, layer.offset = list(to.scale), list(to.offset)
+    # These hold compiled programs in which the old numbers are constants.
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def _left(
+    form: Format,
+    tensors: Mapping[str, np.ndarray],
+    layers: Mapping[str, keras.layers.Layer],
+    placed: list[Placed],
+    unfit: Mapping[str, str],
+) -> Iterable[tuple[str, str]]:
+    filled = {each.rule.layer for each in placed}
+    for name, layer in layers.items():
+        if layer.weights and name not in filled:
+            yield name, unfit.get(name, "not in the file: left as initialised")
+    used = {each.rule.source for each in placed}
+    targets = {rule.source: rule.layer for rule in form.rules}
+    for name in tensors:
+        if name in used or form.unused.get(name) == "" or targets.get(name) in unfit:
+            continue
+        missing = f"the model has no {targets[name]}" if name in targets else "an unknown name"
+        yield ascii(name)[1:-1], f"not used: {form.unused.get(name, missing)}"
+
+
+def _notes(form: Format, layers: Mapping[str, keras.layers.Layer]) -> Iterable[str]:
+    if form.normalization is None:
+        yield "normalize: not in the file, kept as the model has it (a .keras file holds it)"
+    else:
+        scale, offset = layers["normalize"].scale, layers["normalize"].offset
+        numbers = [", ".join(f"{x:.6g}" for x in values) for values in (scale, offset)]
+        yield f"normalize: RGB in 0..255, times {numbers[0]}, plus {numbers[1]}"
+    if form.caffe and "pad" not in layers:
+        yield 'geometry: trained with "caffe"; this model has "same", whose borders differ'

@@ -1,0 +1,49 @@
+"""What loading a file of weights did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Which tensors went where, and what was left.
+
+    Attributes:
+        path: The file.
+        format: What it was recognised as.
+        set: A row a variable: name and shape in the file, ``layer/variable`` and its shape.
+        left: Pairs of a name and a reason: layers left as initialised, and tensors not used.
+        notes: Sentences on the pixels or the geometry that the weights were trained with.
+
+    As text it is a table.
+    """
+
+    path: str
+    format: str
+    set: tuple[tuple[str, Shape, str, Shape], ...]
+    left: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [(name, show(shape), to, show(there)) for name, shape, to, there in self.set]
+        lines = [f"{self.path}: {self.format}, {len(self.set)} variables set", *table(rows)]
+        if self.left:
+            lines += ["", "left:", *table(self.left)]
+        return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
+
+
+def show(shape: Shape) -> str:
+    """``(3, 3, 3, 64)`` as ``3x3x3x64``."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def table(rows: list[tuple[str, ...]] | tuple[tuple[str, ...], ...]) -> list[str]:
+    """The rows as lines of aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

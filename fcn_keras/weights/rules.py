@@ -1,0 +1,124 @@
+"""How a format says what becomes what: one `Rule` a variable, gathered in a `Format`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fcn_keras.models.vgg16 import CONVOLUTIONS, MEAN, STD
+
+Layout = Callable[[np.ndarray], np.ndarray]
+
+TRUNK = tuple(
+    f"block{block}_conv{index}"
+    for block, count in enumerate(CONVOLUTIONS, start=1)
+    for index in range(1, count + 1)
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Tensor `source`, rearranged by `layout`, is the variable ``layer/variable``."""
+
+    source: str
+    layer: str
+    variable: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the trunk expects of RGB pixels in 0..255: ``pixels * scale + offset``."""
+
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+
+
+IMAGENET = Normalization(
+    scale=tuple(1 / (255 * std) for std in STD),
+    offset=tuple(-mean / std for mean, std in zip(MEAN, STD, strict=True)),
+)
+
+
+def minus(red: float, green: float, blue: float) -> Normalization:
+    """Caffe's normalisation: the mean is subtracted and nothing is scaled."""
+    return Normalization((1.0, 1.0, 1.0), (-red, -green, -blue))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A recognised file.
+
+    Attributes:
+        title: What the file is, for people.
+        rules: In the model's order. Sources that the file lacks are left as initialised.
+        normalization: What the weights were trained with; None keeps the model's.
+        pretrained: Whether it is a classifier, whose fc6 and fc7 are used only if their width is
+            the model's `head_width`. A trained FCN must fit throughout.
+        batch_norm: Whether the model must have been built with `batch_norm`; None if either will
+            do.
+        caffe: Whether it was trained with ``geometry="caffe"``.
+        unused: Names that are known and not used, with the reason.
+    """
+
+    title: str
+    rules: tuple[Rule, ...]
+    normalization: Normalization | None
+    pretrained: bool
+    batch_norm: bool | None = None
+    caffe: bool = False
+    unused: dict[str, str] = field(default_factory=dict)
+
+
+def as_is(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def torch_kernel(array: np.ndarray) -> np.ndarray:
+    """``(out, in, h, w)`` to ``(h, w, in, out)``.
+
+    Also right for transposed convolutions, ``(in, out, h, w)`` to ``(h, w, out, in)``: both
+    libraries add ``x[i] * kernel[k]`` to output ``stride * i + k``.
+    """
+    return array.transpose(2, 3, 1, 0)
+
+
+def torch_bgr_kernel(array: np.ndarray) -> np.ndarray:
+    """A first convolution of blue, green, red, for an input of red, green, blue."""
+    return torch_kernel(array)[:, :, ::-1]
+
+
+def bgr_kernel(array: np.ndarray) -> np.ndarray:
+    """The same for a kernel in Keras' order."""
+    height, width, _, _ = array.shape
+    return array.reshape(height, width, 3, -1)[:, :, ::-1]
+
+
+def torch_linear_7x7(array: np.ndarray) -> np.ndarray:
+    """``(out, in * 7 * 7)`` on a flattened ``(in, 7, 7)`` to a kernel ``(7, 7, in, out)``."""
+    return torch_kernel(array.reshape(array.shape[0], -1, 7, 7))
+
+
+def linear_7x7(array: np.ndarray) -> np.ndarray:
+    """``(7 * 7 * in, out)`` on a flattened ``(7, 7, in)`` to a kernel ``(7, 7, in, out)``."""
+    return array.reshape(7, 7, -1, array.shape[1])
+
+
+def torch_linear(array: np.ndarray) -> np.ndarray:
+    """``(out, in)`` to a kernel ``(1, 1, in, out)``."""
+    return array.T.reshape(1, 1, array.shape[1], array.shape[0])
+
+
+def linear(array: np.ndarray) -> np.ndarray:
+    """``(in, out)`` to a kernel ``(1, 1, in, out)``."""
+    return array.reshape(1, 1, *array.shape)
+
+
+def torch_rules(source: str, layer: str, kernel: Layout = torch_kernel) -> tuple[Rule, Rule]:
+    """``source.weight`` and ``source.bias`` of a torch module, as kernel and bias of `layer`."""
+    return (
+        Rule(f"{source}.weight", layer, "kernel", kernel),
+        Rule(f"{source}.bias", layer, "bias", as_is),
+    )
