@@ -143,10 +143,12 @@ def _classifier(
     return x
 
 
-def _normalized_relu(x: KerasTensor, name: str) -> KerasTensor:
+def _normalized_relu(x: KerasTensor, name: str, dtype: str | None = None) -> KerasTensor:
     """Batch normalisation with PyTorch's constants, then ReLU."""
-    x = layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+    x = layers.BatchNormalization(
+        axis=-1, momentum=0.9, epsilon=1e-5, dtype=dtype, name=f"{name}_bn"
+    )(x)
+    return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x)
 
 
 class _Decoder:
@@ -187,7 +189,7 @@ class _Decoder:
             name=name,
         )(x)
         if self.batch_norm:
-            x = _normalized_relu(x, name)
+            x = _normalized_relu(x, name, dtype="float32")
         # k - 2p = s with k = 2s gives p = s / 2.
         return x, grid.transposed(2 * stride, stride, padding=stride // 2 if self.same else 0)
 
