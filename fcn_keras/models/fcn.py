@@ -87,6 +87,9 @@ def _build(
     _check("upsampling", upsampling, upsampling in ("frozen", "learned"), '"frozen" or "learned"')
     _check("geometry", geometry, geometry in ("same", "caffe"), '"same" or "caffe"')
     _check("input_shape", input_shape, len(input_shape) == 3 and input_shape[2] == 3, "(H, W, 3)")
+    _check("at_once", at_once, not at_once or len(skips) == 2, "False: only fcn8s has both skips")
+    data_format = keras.config.image_data_format()
+    _check("image_data_format", data_format, data_format == "channels_last", '"channels_last"')
 
     same = geometry == "same"
     decoder = _Decoder(num_classes, same, upsampling == "learned", batch_norm)
