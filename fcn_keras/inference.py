@@ -59,6 +59,15 @@ def num_classes(model: keras.Model, name: str | None = None) -> int:
     return outputs[3]
 
 
+def require_any_size(model: keras.Model) -> None:
+    """Raises `InputError` where the model takes images of one height or width only."""
+    if model.input_shape[1:3] != (None, None):
+        raise InputError(
+            f"model {model.name} takes images of {model.input_shape[1:3]} only: build it with "
+            "input_shape=(None, None, 3)"
+        )
+
+
 def bind(model: keras.Model, function: Callable) -> Callable:
     """``f(images, *rest) = function(predict, images, *rest)``, ``predict`` being `model`.
 
@@ -128,6 +137,7 @@ class Segmenter:
             raise InputError(f"bucket={bucket} is not possible: it must be at least 1 pixel")
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
+        require_any_size(self.model)
         self.bucket = bucket
         self._logits = bind(self.model, lambda predict, images: predict(images))
         self._classes = bind(self.model, _classes)

@@ -132,3 +132,9 @@ def test_a_model_that_does_not_segment_is_named(shape, tmp_path):
     keras.Model(inputs, keras.layers.Dense(4)(inputs)).save(tmp_path / "dense.keras")
     with pytest.raises(InputError, match=r"dense.keras maps .* but a segmentation model maps"):
         load_model(tmp_path / "dense.keras")
+
+
+def test_a_model_of_one_size_is_refused():
+    model = fcn_keras.fcn8s(5, trunk_width=4, head_width=8, input_shape=(None, 64, 3))
+    with pytest.raises(InputError, match=r"fcn8s takes images of \(None, 64\) only"):
+        Segmenter(model)

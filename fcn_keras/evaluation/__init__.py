@@ -1,6 +1,6 @@
 """Metrics, and scoring a model on a data set."""
 
-from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores, table
+from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
 from fcn_keras.evaluation.evaluator import Evaluator
 
-__all__ = ["ConfusionMatrix", "Evaluator", "Scores", "table"]
+__all__ = ["ConfusionMatrix", "Evaluator", "Scores"]

@@ -37,6 +37,18 @@ class Scores:
     accuracy: np.ndarray
     loss: float | None = None
 
+    def to_dict(self, classes: Sequence[str]) -> dict:
+        """For JSON: the metrics by name, and by class name in ``iou`` and ``accuracy``.
+
+        What has no value (nan) is None.
+        """
+        names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou", "loss")
+        return {
+            **{name: _value(getattr(self, name)) for name in names},
+            "iou": dict(zip(classes, map(_value, self.iou), strict=True)),
+            "accuracy": dict(zip(classes, map(_value, self.accuracy), strict=True)),
+        }
+
 
 class ConfusionMatrix:
     """Pixel counts ``(C, C)`` in int64: rows are the truth, columns the prediction."""
@@ -90,21 +102,6 @@ class ConfusionMatrix:
             )
 
 
-def table(scores: Scores, classes: Sequence[str]) -> list[tuple[str, float]]:
-    """Rows ``(name, value)``: the metrics, the loss if there is one, then each class's IoU."""
-    rows = [
-        ("pixel accuracy", scores.pixel_accuracy),
-        ("mean accuracy", scores.mean_accuracy),
-        ("mean IoU", scores.mean_iou),
-        ("frequency weighted IoU", scores.fw_iou),
-    ]
-    if scores.loss is not None:
-        rows.append(("loss", scores.loss))
-    return rows + [
-        (f"IoU {name}", float(iou)) for name, iou in zip(classes, scores.iou, strict=True)
-    ]
-
-
 def _ratio(numerator, denominator) -> np.ndarray:
     """``numerator / denominator``, nan where the denominator is zero."""
     shape = np.shape(numerator)
@@ -116,3 +113,7 @@ def _ratio(numerator, denominator) -> np.ndarray:
 def _mean(values: np.ndarray) -> float:
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else float("nan")
+
+
+def _value(number: float | None) -> float | None:
+    return None if number is None or np.isnan(number) else float(number)

@@ -14,7 +14,7 @@ from PIL import Image
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
 from fcn_keras.evaluation.tta import averaged
-from fcn_keras.inference import MEAN_PIXEL, bind, num_classes, pad
+from fcn_keras.inference import MEAN_PIXEL, bind, num_classes, pad, require_any_size
 from fcn_keras.labels import VOID
 
 READERS = 4
@@ -56,6 +56,7 @@ class Evaluator:
             raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
         self.model = model
         self.num_classes = num_classes(model)
+        require_any_size(model)
         self.batch_size = batch_size
         self.bucket = bucket
         self.squash = squash

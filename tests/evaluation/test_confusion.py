@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.evaluation import ConfusionMatrix, table
+from fcn_keras.evaluation import ConfusionMatrix
 
 
 def brute_force(truth, prediction, classes):
@@ -97,10 +99,12 @@ def test_wrong_classes_and_shapes_are_named(truth, prediction, message):
         ConfusionMatrix(21).update(np.array(truth), np.array(prediction))
 
 
-def test_the_table_names_every_class():
-    confusion = ConfusionMatrix(2)
+def test_json_names_every_class_and_has_no_nan():
+    confusion = ConfusionMatrix(3)
     confusion.update(np.array([0, 0, 1]), np.array([0, 1, 1]))
-    rows = dict(table(confusion.scores(loss=1.5), ["sky", "sea"]))
-    assert rows["pixel accuracy"] == pytest.approx(2 / 3)
-    assert rows["loss"] == 1.5
-    assert (rows["IoU sky"], rows["IoU sea"]) == (0.5, 0.5)
+    content = confusion.scores(loss=1.5).to_dict(["sky", "sea", "sand"])
+    assert content["pixel_accuracy"] == pytest.approx(2 / 3)
+    assert content["loss"] == 1.5
+    assert content["iou"] == {"sky": 0.5, "sea": 0.5, "sand": None}
+    assert content["accuracy"] == {"sky": 0.5, "sea": 1.0, "sand": None}
+    json.dumps(content, allow_nan=False)
