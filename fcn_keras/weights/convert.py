@@ -41,7 +41,10 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
     for each in placed:
         layer, width = each.rule.layer, each.array.shape[-1]
         if layer in HEAD and width != head_width:
-            left[layer] = f"left out: {width} wide in the file, but head_width is {head_width}"
+            left[layer] = (
+                f"left out: {width} wide in the file, but head_width is {head_width}; "
+                "a model's stays as initialised"
+            )
             continue
         array = np.ascontiguousarray(each.array, np.float32)
         variables.setdefault(layer, []).append(array)
@@ -49,7 +52,7 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
         rows.append((each.rule.source, each.source_shape, target, array.shape))
     for layer in HEAD:
         if layer not in variables:
-            left.setdefault(layer, "not in the file")
+            left.setdefault(layer, "not in the file: a model's stays as initialised")
     left |= {name: why for name, why in form.unused.items() if name in tensors and why}
     write_h5(out, variables, form.normalization)
     return Report(str(path), form.title, tuple(rows), tuple(left.items()))
