@@ -92,7 +92,8 @@ def check(options: Check) -> None:
             console.print(f"{name}: {images} images: {change}")
     for problem in report.problems[: options.show]:
         console.print(f"{problem.split}: {problem.message}", soft_wrap=True, highlight=False)
-    console.print(f"{len(report.problems)} problems in {sum(map(len, sources.values()))} samples")
+    samples = sum(map(len, sources.values()))
+    console.print(f"samples: {samples}, problems: {len(report.problems)}", highlight=False)
     if options.json:
         options.json.write_text(json.dumps(report.to_json(), indent=1) + "\n")
     if report.problems:

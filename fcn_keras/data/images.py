@@ -112,8 +112,8 @@ def _open(kind: str, path: str | Path) -> Image.Image:
 def _decode(kind: str, file, name: str) -> Image.Image:
     """Open and decode a picture; whatever goes wrong is the file's fault."""
     try:
-        image = Image.open(file)
-        image.load()
+        with Image.open(file) as image:
+            image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "no known picture format" if isinstance(error, UnidentifiedImageError) else error
         raise InputError(f"{kind} {name} can't be read ({reason}); replace the file") from error

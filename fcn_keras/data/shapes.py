@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fcn_keras.errors import InputError
 from fcn_keras.labels import SHAPES, VOID
 
 VERSION = 1
@@ -34,9 +35,12 @@ def write_shapes(
     """Draw the set into `root` in the VOC layout; the folder appears whole or not at all.
 
     Training images are `size x size` pixels; the sides of validation images vary by up to a
-    quarter around it. Does nothing if another process finished the same folder first.
+    quarter around it. Does nothing if another process finished the same folder first. Raises
+    `InputError` for a folder that holds other files.
     """
     root = Path(root)
+    if not (root / "ImageSets").is_dir() and root.is_dir() and any(root.iterdir()):
+        raise InputError(f"data folder {root} holds other files; give a new or empty folder")
     root.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcn_keras.data import Augmentation, open_dataset, train_batches
+from fcn_keras.data.catalog import open_files
+from fcn_keras.data.check import check
+from fcn_keras.data.shapes import write_shapes
+from fcn_keras.data.sheet import contact_sheet, save_picture
+from fcn_keras.labels import SHAPES
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_shapes(tmp_path / "shapes", train=6, val=2, size=32)
+    return tmp_path / "shapes"
+
+
+def sources(root):
+    return {split: open_files("shapes", root, split) for split in ("train", "val")}
+
+
+def test_counts_images_and_pixels_of_each_class(root):
+    seen = []
+    report = check(sources(root), workers=2, progress=lambda *state: seen.append(state))
+    assert report.problems == []
+    assert seen == [(n, 8) for n in range(1, 9)]
+    masks = [open_dataset("shapes", root, "train")[i][1] for i in range(6)]
+    for label in range(6):
+        assert report.splits["train"].pixels[label] == sum((m == label).sum() for m in masks)
+        assert report.splits["train"].images[label] == sum((m == label).any() for m in masks)
+    assert report.splits["train"].void_pixels == sum((m == 255).sum() for m in masks)
+    assert report.splits["val"].samples == 2
+    told = json.loads(json.dumps(report.to_json()))
+    assert told["splits"]["train"]["pixels"]["ring"] == int(report.splits["train"].pixels[5])
+
+
+def test_finds_every_kind_of_problem(root):
+    source = sources(root)["train"]
+    source.images[0].write_bytes(source.images[0].read_bytes()[:500])
+    source.masks[1].unlink()
+    Image.fromarray(np.full((32, 32), 9, np.uint8)).save(source.masks[2])
+    Image.fromarray(np.zeros((31, 32), np.uint8)).save(source.masks[3])
+    Image.fromarray(np.full((32, 32), 255, np.uint8)).save(source.masks[4])
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(source.masks[5])
+    lists = root / "ImageSets" / "Segmentation"
+    with open(lists / "val.txt", "a") as file:
+        file.write("train_0003\nval_0000\n")
+    report = check(sources(root))
+    found = {(p.split, p.sample): p.message for p in report.problems if p.split == "train"}
+    assert "JPEGImages/train_0000.jpg can't be read" in found.pop(("train", "train_0000"))
+    assert "train_0001.png does not exist" in found.pop(("train", "train_0001"))
+    assert "train_0002.png holds label 9" in found.pop(("train", "train_0002"))
+    assert "is 32 x 31 pixels, but image" in found.pop(("train", "train_0003"))
+    assert "train_0004.png has no labelled pixel" in found.pop(("train", "train_0004"))
+    assert "is a RGB picture" in found.pop(("train", "train_0005"))
+    assert found == {}
+    val = [p.message for p in report.problems if p.split == "val"]
+    assert val[:2] == [
+        "sample train_0003 is in train too; keep it in one",
+        "sample val_0000 is listed 2 times; keep one",
+    ]
+    assert len(val) == 3  # and the sizes of train_0003 again
+
+
+def test_tells_what_reading_changed(root):
+    source = sources(root)["train"]
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(source.images[0])
+    report = check(sources(root))
+    assert report.problems == []
+    assert report.splits["train"].conversions == {"L pixels read as RGB": 1}
+
+
+def test_the_sheet_shows_the_first_batch_of_training(root):
+    source = open_dataset("shapes", root, "train")
+    augmentation = Augmentation(crop_size=20)
+    sheet = contact_sheet(source, augmentation=augmentation, seed=3, count=5, columns=2)
+    assert sheet.shape == (3 * 24, 2 * 44, 3)
+    stream = train_batches(source, batch_size=5, augmentation=augmentation, seed=3)
+    batch = next(stream)
+    stream.close()
+    for index in range(5):
+        top, left = index // 2 * 24, index % 2 * 44
+        np.testing.assert_array_equal(
+            sheet[top : top + 20, left : left + 20], batch["image"][index]
+        )
+        np.testing.assert_array_equal(
+            sheet[top : top + 20, left + 20 : left + 40], SHAPES.palette[batch["mask"][index]]
+        )
+    assert (sheet[48:, 44:] == 255).all()
+
+
+def test_saves_whole_pictures(tmp_path):
+    rgb = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    save_picture(tmp_path / "new" / "a.png", rgb)
+    with Image.open(tmp_path / "new" / "a.png") as image:
+        np.testing.assert_array_equal(np.array(image), rgb)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
