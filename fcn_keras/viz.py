@@ -29,6 +29,9 @@ CURVES = (
     ("learning rate", (("learning_rate", "learning rate"),)),
 )
 
+# Width of a panel's column; each row is as high as its image then needs.
+COLUMN_INCHES = 3
+
 
 def save_mask(path: str | PathLike, mask: np.ndarray, classes: ClassTable) -> None:
     """Writes class ids uint8 ``(H, W)`` as a palette PNG, in the way of PASCAL VOC's masks.
@@ -83,8 +86,9 @@ def panel(
     from matplotlib.figure import Figure
 
     rows = list(zip(images, truths, predictions, strict=True))
-    figure = Figure(figsize=(9, 2.6 * len(rows) + 0.8), layout="constrained")
-    axes = figure.subplots(len(rows), 3, squeeze=False)
+    heights = [COLUMN_INCHES * image.shape[0] / image.shape[1] for image in images]
+    figure = Figure(figsize=(3 * COLUMN_INCHES, sum(heights) + 1), layout="constrained")
+    axes = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for row, (image, *masks) in zip(axes, rows, strict=True):
         for axis, picture in zip(row, (image, *(classes.palette[m] for m in masks)), strict=True):
             axis.imshow(picture, interpolation="nearest")
