@@ -5,9 +5,15 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+import tempfile
 from pathlib import Path
 
 import pytest
+
+# Many tests, and the processes they start, compile the same small programs.
+_CACHE = tempfile.TemporaryDirectory(prefix="fcn-keras-jit-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _CACHE.name)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -21,5 +21,6 @@ config = TrainConfig(
     warmup_steps=50,
     weight_decay=1e-4,
     clip_norm=1.0,
-    eval_batch_size=8,
+    eval_batch_size=10,
+    bucket=160,  # one shape for every validation image
 )

@@ -70,9 +70,9 @@ class _Run:
         self.evaluator = Evaluator(
             self.model, batch_size=config.eval_batch_size, bucket=config.bucket
         )
-        self.checkpoints = Checkpoints(folder.checkpoints)
 
     def __call__(self) -> Result:
+        self.checkpoints = Checkpoints(self.folder.checkpoints)
         state = self.devices.place(init_state(self.model, self.optimizer))
         state, progress = self.checkpoints.restore(state) or (state, Progress())
         try:

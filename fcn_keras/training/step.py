@@ -96,7 +96,7 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
             total, pixels, grads, other = accumulate(params, other, batch)
         if config.loss == "mean":
             grads = jax.tree.map(lambda g: g / jnp.maximum(pixels, 1), grads)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return State(optax.apply_updates(params, updates), other, opt_state), Metrics(
             total, pixels, norm

@@ -1,0 +1,91 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from fcn_keras.training import init_state, make_optimizer, make_step, write_back
+from fcn_keras.training.setup import build_model
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 6, (4, 32, 32)).astype("uint8")
+    # Images of different labelled areas: a mean of means would not be the mean.
+    mask[0, :20] = 255
+    mask[2] = 255
+    return {"image": rng.integers(0, 256, (4, 32, 32, 3)).astype("uint8"), "mask": mask}
+
+
+def steps(config, batch, count=2):
+    model = build_model(config, 6)
+    optimizer = make_optimizer(config, 10)
+    step = make_step(model, optimizer, config)
+    state, metrics = init_state(model, optimizer), []
+    for _ in range(count):
+        state, values = step(state, batch)
+        metrics.append(values)
+    return model, state, metrics
+
+
+@pytest.fixture
+def config(tiny):
+    # Plain SGD is linear in the gradient, so that rounding is all that may differ.
+    return dataclasses.replace(tiny, optimizer="sgd", batch_size=4, dropout=0.0)
+
+
+def test_loss_starts_at_the_logarithm_of_the_class_count(config, batch):
+    _, _, metrics = steps(config, batch, count=1)
+    assert float(metrics[0].loss_sum / metrics[0].pixels) == pytest.approx(np.log(6), rel=1e-5)
+    assert float(metrics[0].pixels) == (batch["mask"] != 255).sum()
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulated_gradient_equals_the_whole_batch(config, batch, parts):
+    _, whole, metrics = steps(config, batch)
+    split = dataclasses.replace(config, accumulate=parts)
+    _, state, split_metrics = steps(split, batch)
+    for a, b in zip(metrics, split_metrics, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+    for name, value in whole.params.items():
+        np.testing.assert_allclose(value, state.params[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_only_trainable_variables_change(config, batch):
+    frozen = dataclasses.replace(config, freeze_until="block2", weight_decay=0.1)
+    model, state, _ = steps(frozen, batch)
+    start = {v.path: np.array(v.value) for v in model.variables}
+    assert not any(name.startswith(("block1", "block2", "upscore")) for name in state.params)
+    write_back(state, model)
+    changed = {v.path for v in model.variables if (start[v.path] != np.array(v.value)).any()}
+    assert {path.split("/")[0] for path in changed} == {
+        *(f"block{b}_conv{c}" for b in (3, 4, 5) for c in (1, 2, 3)),
+        *("fc6", "fc7", "score_fr", "score_pool3", "score_pool4"),
+    }
+
+
+def test_dropout_draws_anew_each_step_and_repeats_with_the_seed(tiny, batch):
+    config = dataclasses.replace(tiny, batch_size=4, dropout=0.5, learning_rate=1e-9)
+    model, state, metrics = steps(config, batch, count=3)
+    seeds = [v for v in model.non_trainable_variables if "seed" in v.path]
+    assert len(seeds) == 2
+    _, again, repeated = steps(config, batch, count=3)
+    np.testing.assert_array_equal(np.array(metrics), np.array(repeated))
+    jax.tree.map(np.testing.assert_array_equal, state, again)
+
+
+def test_bfloat16_keeps_float32_weights_and_loss(config, batch):
+    _, state, metrics = steps(dataclasses.replace(config, precision="bfloat16"), batch)
+    assert {str(value.dtype) for value in state.params.values()} == {"float32"}
+    assert metrics[0].loss_sum.dtype == np.float32
+    _, _, exact = steps(config, batch)
+    np.testing.assert_allclose(metrics[1].loss_sum, exact[1].loss_sum, rtol=0.02)
+
+
+def test_a_batch_without_labels_changes_nothing(config, batch):
+    empty = {**batch, "mask": np.full_like(batch["mask"], 255)}
+    model, state, metrics = steps(dataclasses.replace(config, weight_decay=0.0), empty, count=1)
+    assert float(metrics[0].grad_norm) == 0
+    for variable in model.trainable_variables:
+        np.testing.assert_array_equal(variable.value, state.params[variable.path])
