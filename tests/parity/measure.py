@@ -38,7 +38,7 @@ def build_pair(name, geometry, option, *, classes, width, head, **options):
         classes, trunk_width=width, head_width=head, geometry=geometry, **options
     )
     if option == "batch_norm":
-        reference = BatchNormFCN8s(classes, width=width, head=head)
+        reference = BatchNormFCN8s(classes, width=width, head=head, dropout=0.0)
     else:
         reference = FCN(
             STRIDES[name],
