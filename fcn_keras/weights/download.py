@@ -71,7 +71,10 @@ def download(
     if target.exists():
         check_hash(target)
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the cache {folder} can't be made: {error.strerror}") from None
     part = target.with_name(f"{target.name}.part")
     claimed = claimed_hash(target.name) or ""
     resumed = _fetch(url, part, progress)

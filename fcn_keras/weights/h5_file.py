@@ -5,6 +5,9 @@ layer in an attribute of ``vars``. The converter writes the same with the layer'
 its class, so that the file can be read by name with h5py alone:
 ``file["layers/block1_conv1/vars/0"]`` is a kernel ``(3, 3, 3, 64)`` and ``.../1`` a bias. What the
 weights expect of the pixels is beside them, as ``scale`` and ``offset`` of ``normalize``.
+
+Unlike torch files these are parsed by a C library, which a maliciously damaged file can crash:
+open only what you trust.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from fcn_keras.errors import InputError
 from fcn_keras.weights.rules import Normalization
 
 H5_START = b"\x89HDF\r\n\x1a\n"
@@ -58,7 +62,11 @@ def _collect(
 def write_h5(
     path: Path, variables: Mapping[str, list[np.ndarray]], normalization: Normalization
 ) -> None:
-    """Writes the variables of layers by name, atomically, and what they expect of the pixels."""
+    """Writes the variables of layers by name, atomically, and what they expect of the pixels.
+
+    Raises:
+        InputError: the file can't be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with h5py.File(temporary, "w") as file:
@@ -70,6 +78,8 @@ def write_h5(
             group.attrs["scale"] = normalization.scale
             group.attrs["offset"] = normalization.offset
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -45,7 +45,8 @@ def load_weights(model: keras.Model, path: str | PathLike) -> Report:
     normalisation becomes the one that the weights were trained with, so the model still takes RGB
     in 0..255.
 
-    Everything is checked before the first variable changes.
+    Everything is checked before the first variable changes. A program that was compiled from the
+    model before, as in a `Segmenter`, keeps the old normalisation: load first.
 
     Args:
         model: A model of `fcn8s`, `fcn16s` or `fcn32s`.

@@ -72,7 +72,19 @@ class Format:
     unused: dict[str, str] = field(default_factory=dict)
 
 
-def as_is(array: np.ndarray) -> np.ndarray:
+def vector(array: np.ndarray) -> np.ndarray:
+    """A bias, or a number a channel, as it is."""
+    return _with_dimensions(array, 1)
+
+
+def kernel(array: np.ndarray) -> np.ndarray:
+    """A kernel in Keras' order, ``(h, w, in, out)``, as it is."""
+    return _with_dimensions(array, 4)
+
+
+def _with_dimensions(array: np.ndarray, count: int) -> np.ndarray:
+    if array.ndim != count:
+        raise ValueError(f"{array.ndim} dimensions in place of {count}")
     return array
 
 
@@ -92,8 +104,7 @@ def torch_bgr_kernel(array: np.ndarray) -> np.ndarray:
 
 def bgr_kernel(array: np.ndarray) -> np.ndarray:
     """The same for a kernel in Keras' order."""
-    height, width, _, _ = array.shape
-    return array.reshape(height, width, 3, -1)[:, :, ::-1]
+    return kernel(array)[:, :, ::-1]
 
 
 def torch_linear_7x7(array: np.ndarray) -> np.ndarray:
@@ -116,9 +127,9 @@ def linear(array: np.ndarray) -> np.ndarray:
     return array.reshape(1, 1, *array.shape)
 
 
-def torch_rules(source: str, layer: str, kernel: Layout = torch_kernel) -> tuple[Rule, Rule]:
+def torch_rules(source: str, layer: str, layout: Layout = torch_kernel) -> tuple[Rule, Rule]:
     """``source.weight`` and ``source.bias`` of a torch module, as kernel and bias of `layer`."""
     return (
-        Rule(f"{source}.weight", layer, "kernel", kernel),
-        Rule(f"{source}.bias", layer, "bias", as_is),
+        Rule(f"{source}.weight", layer, "kernel", layout),
+        Rule(f"{source}.bias", layer, "bias", vector),
     )

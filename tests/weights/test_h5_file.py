@@ -151,11 +151,17 @@ def test_a_converted_keras_file_keeps_its_normalisation(tmp_path):
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("a.h5", "needs the ending .weights.h5"), ("absent/a.weights.h5", "absent doesn't exist")],
+    [
+        ("a.h5", "needs the ending .weights.h5"),
+        ("absent/a.weights.h5", "absent doesn't exist"),
+        ("folder.weights.h5", "folder.weights.h5 can't be written: Is a directory"),
+    ],
 )
 def test_conversion_checks_the_output_s_name(tmp_path, classifier, out, message):
+    (tmp_path / "folder.weights.h5").mkdir()
     with pytest.raises(InputError, match=message):
         convert(classifier, tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.weights.h5"]
 
 
 def test_a_saved_model_s_weights(tmp_path):

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from fcn_keras import InputError, fcn8s, fcn16s, fcn32s
@@ -15,7 +17,7 @@ NARROW = {"num_classes": 5, "trunk_width": 4, "head_width": 8}
 
 
 def random(*shape):
-    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+    return np.asarray(np.random.default_rng(sum(shape)).normal(size=shape), np.float32)
 
 
 def vgg16(head=8):
@@ -185,6 +187,33 @@ def test_a_refused_file_changes_nothing(save, unchanged, change, message):
     assert "\n" not in str(caught.value)
     for name, value in variables(unchanged).items():
         np.testing.assert_array_equal(value, before[name])
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(vgg16())),
+        st.lists(st.integers(0, 9), max_size=5),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_any_shapes_are_refused_or_fit(save, unchanged, shapes):
+    path = save(vgg16() | {name: random(*shape) for name, shape in shapes.items()})
+    try:
+        report = load_weights(unchanged, path)
+    except InputError as error:
+        assert str(error).startswith(f"{path}: ")
+        return
+    # Only the linear layers may have other shapes, and are then left.
+    assert all(name.startswith("classifier") for name in shapes)
+    assert len(report.set) in (26, 30)
 
 
 def test_an_unknown_file_lists_its_names(save):

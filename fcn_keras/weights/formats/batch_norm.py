@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fcn_keras.weights.rules import IMAGENET, TRUNK, Format, Rule, as_is, torch_rules
+from fcn_keras.weights.rules import IMAGENET, TRUNK, Format, Rule, torch_rules, vector
 
 CONVOLUTIONS = {
     **{
@@ -40,7 +40,7 @@ VARIABLES = {
 RULES = (
     *(rule for name, layer in CONVOLUTIONS.items() for rule in torch_rules(name, layer)),
     *(
-        Rule(f"{name}.{source}", layer, variable, as_is)
+        Rule(f"{name}.{source}", layer, variable, vector)
         for name, layer in NORMALIZATIONS.items()
         for source, variable in VARIABLES.items()
     ),

@@ -14,11 +14,12 @@ from fcn_keras.weights.rules import (
     TRUNK,
     Format,
     Rule,
-    as_is,
     bgr_kernel,
+    kernel,
     linear,
     linear_7x7,
     minus,
+    vector,
 )
 
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -26,7 +27,7 @@ MEAN_BGR = (103.939, 116.779, 123.68)
 # layer in the file: layer here, layout of the kernel
 LAYERS = {
     "block1_conv1": ("block1_conv1", bgr_kernel),
-    **{name: (name, as_is) for name in TRUNK[1:]},
+    **{name: (name, kernel) for name in TRUNK[1:]},
     "fc1": ("fc6", linear_7x7),
     "fc2": ("fc7", linear),
 }
@@ -56,6 +57,6 @@ def _rules(names: Mapping[str, np.ndarray]) -> Iterator[Rule]:
     for name in names:
         found = NAME.fullmatch(name.removesuffix(":0"))
         if found and found["layer"] in LAYERS:
-            layer, kernel = LAYERS[found["layer"]]
+            layer, layout = LAYERS[found["layer"]]
             variable = VARIABLES[found["variable"]]
-            yield Rule(name, layer, variable, kernel if variable == "kernel" else as_is)
+            yield Rule(name, layer, variable, layout if variable == "kernel" else vector)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule, as_is
+from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule, kernel, vector
 
 NAME = re.compile(r"(?P<layer>\w+)/vars/(?P<index>\d)")
 ORDER = {layer: place for place, layer in enumerate((*TRUNK, "fc6", "fc7", "score_fr"))}
@@ -28,7 +28,9 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
             variables = NORMALIZATION if found["layer"].endswith("_bn") else CONVOLUTION
             index = int(found["index"])
             if index < len(variables):
-                rules.append(Rule(name, found["layer"], variables[index], as_is))
+                variable = variables[index]
+                layout = kernel if variable == "kernel" else vector
+                rules.append(Rule(name, found["layer"], variable, layout))
     rules.sort(key=lambda rule: ORDER.get(rule.layer, len(ORDER)))
     layers = {rule.layer for rule in rules}
     if not layers.issuperset(TRUNK):
