@@ -48,7 +48,7 @@ def load_pickle(stream: BinaryIO) -> tuple[object, dict[str, Storage]]:
             named = opcode.name if opcode else f"0x{code.hex()}"
             raise ValueError(f"pickle opcode {named} at byte {position} is not one torch writes")
         try:
-            argument = opcode.arg.reader(stream) if opcode.arg else None
+            argument = _argument(opcode, stream)
             if opcode.name == "STOP":
                 return machine.stack.pop(), machine.storages
             _STEPS[opcode.name](machine, argument)
@@ -57,6 +57,16 @@ def load_pickle(stream: BinaryIO) -> tuple[object, dict[str, Storage]]:
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ValueError(f"damaged pickle: {opcode.name} at byte {position}") from error
     raise ValueError(f"the pickle has more than {MAX_OPCODES:,} opcodes")
+
+
+def _argument(opcode: pickletools.OpcodeInfo, stream: BinaryIO) -> object:
+    if opcode.name == "GLOBAL":
+        # pickletools warns of backslashes in these two lines, which Python's pickle takes as such.
+        module, name = stream.readline(), stream.readline()
+        if not name.endswith(b"\n"):
+            raise ValueError("an unfinished name")
+        return module[:-1].decode(), name[:-1].decode()
+    return opcode.arg.reader(stream) if opcode.arg else None
 
 
 class _Machine:
@@ -161,7 +171,7 @@ _STEPS: dict[str, _Step] = {
     "SETITEM": lambda m, _: m.set_items([m.stack.pop(-2), m.stack.pop()]),
     "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
     "MEMOIZE": _put_next,
-    "GLOBAL": lambda m, names: m.push(find_global(*names.split(" "))),
+    "GLOBAL": lambda m, names: m.push(find_global(*names)),
     "STACK_GLOBAL": lambda m, _: m.replace(2, lambda names: find_global(*names)),
     "REDUCE": lambda m, _: m.replace(2, m.reduce),
     "BUILD": lambda m, _: m.build_state(),

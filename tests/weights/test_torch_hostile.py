@@ -121,6 +121,8 @@ def test_absurd_tensors_are_refused(tmp_path, length, offset, size, stride, mess
         (b"\x8b\xff\xff\xff\x7fabc", "damaged pickle: LONG4"),
         (b"Nr\xff\xff\xff\xff}.", "holds no tensors"),
         (b"i", "opcode INST at byte 2"),
+        (b"c\\u\nname\n.", r"asks for \\\\u.name, but"),
+        (b"cos\nsys", "damaged pickle: GLOBAL"),
         (b"cos\nsystem\n(S'true'\ntR.", "asks for os.system"),
         (b"\x8c\x02os\x8c\x06system\x93.", "asks for os.system"),
         (b"K\x05\x82.", "opcode EXT1"),
