@@ -56,11 +56,10 @@ def run(main: Callable[[T], None], options: type[T], default: T | None = None) -
     """
     from fcn_keras import InputError
 
-    parsed = tyro.cli(options, default=default, description=sys.modules["__main__"].__doc__)
     try:
-        main(parsed)
+        main(tyro.cli(options, default=default, description=sys.modules["__main__"].__doc__))
     except (InputError, OSError) as error:
-        if parsed.debug:
+        if "--debug" in sys.argv:
             raise
         fail(str(error))
 

@@ -12,5 +12,14 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 from fcn_keras.errors import InputError
 from fcn_keras.inference import Segmenter
 from fcn_keras.models import fcn8s, fcn16s, fcn32s, init_from
+from fcn_keras.weights import load_weights
 
-__all__ = ["InputError", "Segmenter", "fcn8s", "fcn16s", "fcn32s", "init_from"]
+__all__ = [
+    "InputError",
+    "Segmenter",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+    "init_from",
+    "load_weights",
+]

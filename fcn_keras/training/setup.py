@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -30,7 +31,9 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
             f"training needs the jax backend, but Keras runs on {keras.backend.backend()}: "
             "set KERAS_BACKEND=jax"
         )
-    keras.utils.set_random_seed(config.seed)
+    # What keras.utils.set_random_seed does for initialisers and dropout, without importing
+    # TensorFlow where it is installed.
+    random.seed(config.seed)
     options = {"at_once": True} if config.at_once else {}
     policy = "mixed_bfloat16" if config.precision == "bfloat16" else "float32"
     before = keras.config.dtype_policy()

@@ -1,0 +1,94 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from experiments.recipes import NAMES, load_recipe
+from fcn_keras.data.shapes import write_shapes
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.train", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "shapes"
+    write_shapes(root, train=4, val=2, size=48)
+    return root
+
+
+@pytest.fixture(scope="module")
+def tiny(data):
+    narrow = "--trunk-width 2 --head-width 4 --crop-size 32 --batch-size 2 --epochs 1 --bucket 64"
+    return ["--data-dir", str(data), "--eval-batch-size", "1", *narrow.split()]
+
+
+def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
+    workdir = tmp_path / "run"
+    done = run(*tiny, "--workdir", str(workdir))
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in workdir.iterdir()}
+    files = {"best.keras", "config.json", "curves.png", "log.csv", "panel.png", "checkpoints"}
+    assert names == files
+    for picture in ("curves.png", "panel.png"):
+        assert min(Image.open(workdir / picture).size) > 200
+    assert "frequency weighted" in done.stdout
+    for command in ("evaluate", "predict", "export"):
+        assert f"python -m experiments.{command} {workdir}/best.keras" in done.stdout
+    assert "\x1b" not in done.stdout  # no bar, no colours where the output is a file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "nothing"], "--recipe nothing: no such recipe; choose from camvid_fcn8s,"),
+        (["--dataset", "cityscapes"], "no data set named 'cityscapes'; choose from shapes,"),
+        (["--dataset", "voc2012"], "data set voc2012 needs its folder; give it as --data-dir"),
+        (["--crop-size", "0"], "crop_size=0 must be above 0"),
+        (["--weights", "none.pth"], "none.pth"),
+        (["--workdir", "/proc/run"], "workdir /proc/run can't be written"),
+        (["--resume", "--workdir", "nowhere"], "workdir nowhere holds no run to resume"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tiny, tmp_path, arguments, message):
+    done = run(*tiny, "--workdir", str(tmp_path / "run"), *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
+
+
+def test_unknown_options_fail():
+    done = run("--learnig-rate", "1")
+    assert done.returncode == 2
+    assert "learnig-rate" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_other_backends_are_refused(tiny, tmp_path, backend):
+    pytest.importorskip(backend)
+    done = run(*tiny, "--workdir", str(tmp_path), "--backend", backend)
+    assert done.returncode == 2
+    assert f"error: --backend {backend}: training is a JAX step" in done.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_recipes_load_and_say_how_they_are_run(name):
+    config = load_recipe(name)
+    module = sys.modules[f"experiments.recipes.{name}"]
+    assert "python -m experiments.train" in module.__doc__
+    assert name in ("shapes",) or f"--recipe {name}" in module.__doc__
+    assert config.model == "fcn8s" or config.model in name
