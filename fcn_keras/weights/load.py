@@ -133,11 +133,12 @@ def _fit(
     """The tensors that go into the model, and why fc6 and fc7 don't where they are too wide."""
     known = [each for each in candidates if _variable(layers, each.rule) is not None]
     wrong = [each for each in known if each.array.shape != _variable(layers, each.rule).shape]
-    if form.pretrained and wrong and all(each.rule.layer in HEAD for each in wrong):
-        width = layers["fc6"].filters
-        reason = f"{{}} wide in the file, but the model has head_width={width}: left as initialised"
-        bias = {each.rule.layer: each.array.shape[-1] for each in known}
-        unfit = {layer: reason.format(bias[layer]) for layer in HEAD if layer in bias}
+    head_width = layers["fc6"].filters
+    widths = {p.rule.layer: p.array.shape[-1] for p in known if p.rule.layer in HEAD}
+    only_head = {each.rule.layer for each in wrong} <= set(HEAD)
+    if form.pretrained and only_head and head_width not in widths.values():
+        reason = "{} wide in the file, but the model has head_width={}: left as initialised"
+        unfit = {layer: reason.format(width, head_width) for layer, width in widths.items()}
         return [each for each in known if each.rule.layer not in HEAD], unfit
     for each in wrong:
         rule = each.rule

@@ -171,6 +171,7 @@ def test_bfloat16_safetensors(tmp_path):
         ({"features.28.bias": np.full(32, np.nan, np.float32)}, "holds NaN or infinity"),
         ({"classifier.0.weight": random(8, 50)}, "of shape 8x50 can't become fc6/kernel"),
         ({"classifier.0.bias": np.full(8, np.nan, np.float32)}, "IMAGENET1K_FEATURES"),
+        ({"classifier.0.weight": random(8, 49)}, "shape 7x7x1x8, but the model has 7x7x32x8"),
         ({"classifier.3.bias": None}, "has 1 of the 2 variables of fc7"),
         ({"features.28.bias": None}, "of no known network; known are torchvision's"),
         ({"features.30.weight": random(1)}, "of no known network"),
