@@ -1,6 +1,6 @@
 """A narrow FCN-8s on the built-in shapes, from random weights.
 
-    python -m experiments.train --backend jax
+python -m experiments.train --backend jax
 """
 
 from fcn_keras.training import TrainConfig
