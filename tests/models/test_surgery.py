@@ -8,17 +8,17 @@ from fcn_keras import InputError, init_from
 from fcn_keras.models.layers import Bilinear
 from tests.parity.conversion import randomize
 
-SMALL = {"trunk_width": 2, "head_width": 3}
+SMALL = {"trunk_width": 4, "head_width": 8}
 TRUNK = [
     f"block{b}_conv{i}" for b, n in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, n + 1)
 ]
 
 
-def build(name, classes=4, **options):
+def build(name, classes=5, **options):
     return getattr(fcn_keras, name)(classes, **{**SMALL, **options})
 
 
-def trained(name, classes=4, **options):
+def trained(name, classes=5, **options):
     return randomize(build(name, classes, **options), seed=1)
 
 
@@ -69,7 +69,7 @@ def test_frozen_upsampling_stays_bilinear():
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_other_number_of_classes(batch_norm):
     options = {"upsampling": "learned", "batch_norm": batch_norm}
-    source, model = trained("fcn8s", 4, **options), build("fcn8s", 6, **options)
+    source, model = trained("fcn8s", 5, **options), build("fcn8s", 6, **options)
     head = ["fc6", "fc7", *(["fc6_bn", "fc7_bn"] if batch_norm else [])]
     before = {layer.name: values(model, layer.name) for layer in model.layers}
     transfer = init_from(model, source)
@@ -106,16 +106,16 @@ def test_the_source_keeps_its_own_buffers():
 
 REFUSED = {
     "trunk_width": (
-        {"trunk_width": 2},
-        {"trunk_width": 3},
-        r"layer block1_conv1 has shape \(3, 3, 3, 3\) in the source model and \(3, 3, 3, 2\) in "
-        r"the new one; build it with trunk_width=3",
+        {"trunk_width": 4},
+        {"trunk_width": 1},
+        r"layer block1_conv1 has shape \(3, 3, 3, 1\) in the source model and \(3, 3, 3, 4\) in "
+        r"the new one; build it with trunk_width=1",
     ),
     "head_width": (
-        {"head_width": 5},
-        {"head_width": 7},
-        r"layer fc6 has shape \(7, 7, 16, 7\) in the source model and \(7, 7, 16, 5\) in the new "
-        r"one; build it with head_width=7",
+        {"head_width": 8},
+        {"head_width": 1},
+        r"layer fc6 has shape \(7, 7, 32, 1\) in the source model and \(7, 7, 32, 8\) in the new "
+        r"one; build it with head_width=1",
     ),
     "geometry": (
         {},

@@ -3,6 +3,7 @@
 ``python -m tests.parity.measure`` prints the table of docs/parity.md, at full width.
 """
 
+import jax
 import keras
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def compiled(model):
     forward = jit(lambda trainable, frozen, x: model.stateless_call(trainable, frozen, x)[0])
     trainable = [v.value for v in model.trainable_variables]
     frozen = [v.value for v in model.non_trainable_variables]
-    return lambda x: np.asarray(forward(trainable, frozen, x))
+    return lambda x: jax.tree.map(np.asarray, forward(trainable, frozen, x))
 
 
 def random_images(size, batch=1):
