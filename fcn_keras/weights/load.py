@@ -68,8 +68,8 @@ def load_weights(model: keras.Model, path: str | PathLike) -> Report:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     for each in placed:
-        array = np.ascontiguousarray(each.array, np.float32)
-        _variable(layers, each.rule).assign(array)
+        # A copy, since JAX may keep the array itself, which can be a view of the file.
+        _variable(layers, each.rule).assign(np.array(each.array, np.float32, order="C"))
     if form.normalization is not None:
         _normalize(model, layers["normalize"], form.normalization)
     return Report(

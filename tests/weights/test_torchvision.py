@@ -62,6 +62,18 @@ def test_a_narrow_checkpoint_gives_torch_s_fc7(tmp_path, zipped):
     compare(tmp_path / "a.pth", width=2, head=8, zipped=zipped)
 
 
+def test_the_model_doesn_t_hang_on_the_file(tmp_path):
+    """The reader maps the file; variables must own their numbers."""
+    net = VGG16(2, 8, 10)
+    torch.save(net.state_dict(), tmp_path / "a.pth")
+    model = fcn32s(trunk_width=2, head_width=8, weights=tmp_path / "a.pth")
+    with (tmp_path / "a.pth").open("r+b") as file:
+        file.write(bytes((tmp_path / "a.pth").stat().st_size))
+    for index, name in ((0, "fc6"), (3, "fc7")):
+        truth = net.classifier[index].bias.detach().numpy()
+        np.testing.assert_array_equal(np.array(model.get_layer(name).bias.value), truth)
+
+
 @pytest.mark.slow
 def test_a_full_size_checkpoint_gives_torch_s_fc7(tmp_path):
     compare(tmp_path / "a.pth", width=64, head=4096, zipped=False)
