@@ -1,11 +1,14 @@
 """The converter's command line."""
 
+import functools
 import hashlib
+import http.server
 import importlib.util
 import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import h5py
@@ -91,6 +94,29 @@ def test_download_reports_a_server_that_is_not_there(main, tmp_path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["--download", "--url", "http://127.0.0.1:9/vgg16-00000000.pth"]) == 2
     assert "error: http://127.0.0.1:9/" in capsys.readouterr().err
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+def test_download_and_convert(main, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    handler = functools.partial(Quiet, directory=str(checkpoint.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/{checkpoint.name}"
+        out = tmp_path / "out.weights.h5"
+        status = main(["--download", "--url", url, "--out", str(out), "--head-width", "6"])
+        server.shutdown()
+        thread.join()
+    assert status == 0
+    fetched = tmp_path / "cache" / "fcn-keras" / checkpoint.name
+    assert fetched.read_bytes() == checkpoint.read_bytes()
+    assert f"{fetched}: torchvision's VGG16, 30 variables set" in capsys.readouterr().out
+    assert out.exists()
 
 
 def run_script(*arguments):
