@@ -33,7 +33,7 @@ def random_8s(request):
     return randomize(build("fcn8s", geometry=request.param))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 33), (37, 50), (64, 31)])
+@pytest.mark.parametrize("size", [(1, 1), (37, 50)])
 def test_any_size_in_the_same_size_out(random_8s, size):
     logits = np.asarray(random_8s(image(*size)))
     assert logits.shape == (1, *size, 5)
@@ -42,7 +42,7 @@ def test_any_size_in_the_same_size_out(random_8s, size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(1, 500), (500, 1), (37, 500), (333, 500)])
+@pytest.mark.parametrize("size", [(1, 33), (64, 31), (1, 500), (500, 1), (37, 500), (333, 500)])
 @pytest.mark.parametrize("kind", ["same", "caffe"])
 @pytest.mark.parametrize("name", NAMES)
 def test_more_sizes(name, kind, size):
@@ -52,7 +52,7 @@ def test_more_sizes(name, kind, size):
 
 
 def test_bytes_and_floats_give_the_same_logits(random_8s):
-    pixels = image(40, 33)
+    pixels = image(37, 50)
     np.testing.assert_array_equal(random_8s(pixels), random_8s(pixels.astype("float32")))
 
 
@@ -127,7 +127,7 @@ def test_logits_are_float32_under_mixed_precision():
     assert model.get_layer("block1_conv1").compute_dtype == "bfloat16"
     decoder = [n.name for n in model.layers if n.name.startswith(("score", "upscore", "crop"))]
     assert {model.get_layer(name).compute_dtype for name in decoder} == {"float32"}
-    assert np.asarray(randomize(model)(image(20, 20))).dtype == np.float32
+    assert model.output.dtype == "float32"
 
 
 def test_channels_first_is_refused():

@@ -77,7 +77,9 @@ def test_an_impulse_comes_out_where_it_went_in(stride, padding):
         assert centre == pytest.approx(stride * sample + (stride - 1) / 2, abs=1e-3)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5)])
+@pytest.mark.parametrize(
+    "size", [(3, 5), *(pytest.param(s, marks=pytest.mark.slow) for s in ((1, 1), (7, 4)))]
+)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("stride", STRIDES)
 def test_equals_the_stock_layer_forward_and_backward(stride, padding, size):

@@ -6,6 +6,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 import keras
 import numpy as np
 import torch

@@ -1,7 +1,13 @@
 """Measures how far fcn_keras' logits lie from the torch references'.
 
-``python -m tests.parity.measure`` prints the table of docs/parity.md, at full width.
+``python -m tests.parity.measure`` prints the table of docs/parity.md, ``... measure full`` the same
+with VGG16's 64 and the paper's 4096 filters (8 GB of memory).
 """
+
+import os
+import sys
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import jax
 import keras
@@ -84,12 +90,12 @@ def logit_error(forward, reference, images):
     return error(forward(images), expected)
 
 
-def main():
+def main(widths):
     print("| model | geometry |", " | ".join(f"{h}x{w}" for h, w in SIZES), "|")
     print("| --- | --- |", " | ".join("---:" for _ in SIZES), "|")
     for name, geometry, option in CASES:
         keras.backend.clear_session()
-        model, reference = build_pair(name, geometry, option, **FULL)
+        model, reference = build_pair(name, geometry, option, **widths)
         forward = compiled(model)
         errors = [f"{logit_error(forward, reference, random_images(s)):.1e}" for s in SIZES]
         title = f"{name} {option or ''}".strip()
@@ -97,4 +103,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(FULL if sys.argv[1:] == ["full"] else NARROW)

@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 from tests.parity import measure
 
 pytestmark = pytest.mark.torch
-# The issue asks for 1e-4 of the range; the sums differ in order only.
-TOLERANCE = 1e-5
+# Rounding leaves under 2e-6. One pixel of offset in the faintest skip (pool3 at once) makes 2e-5.
+TOLERANCE = 5e-6
 
 
 def case_id(case):
