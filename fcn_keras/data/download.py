@@ -83,6 +83,7 @@ def _transfer(url: str, part: Path, progress: Progress | None, timeout_seconds: 
     try:
         response = urllib.request.urlopen(request, timeout=timeout_seconds)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # nothing is lacking; the checksum tells whether it is the file
         raise

@@ -93,7 +93,7 @@ def _mask_key(name: str, features) -> str:
             if key in features:
                 return key
     raise InputError(
-        f"tfds:{name} has no image with a segmentation mask (features: {', '.join(features)})"
+        f"tfds:{name} has no image with a segmentation mask (features: {', '.join(sorted(features))})"
     )
 
 
