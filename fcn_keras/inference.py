@@ -11,11 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from fcn_keras.buckets import pad, runner
 from fcn_keras.errors import InputError
-from fcn_keras.models.vgg16 import MEAN
-
-# Zero after the model's normalisation, to within half a grey level.
-MEAN_PIXEL = np.array([round(255 * mean) for mean in MEAN], np.uint8)
 
 
 def load_model(path: str | PathLike) -> keras.Model:
@@ -59,15 +56,6 @@ def num_classes(model: keras.Model, name: str | None = None) -> int:
     return outputs[3]
 
 
-def require_any_size(model: keras.Model) -> None:
-    """Raises `InputError` where the model takes images of one height or width only."""
-    if model.input_shape[1:3] != (None, None):
-        raise InputError(
-            f"model {model.name} takes images of {model.input_shape[1:3]} only: build it with "
-            "input_shape=(None, None, 3)"
-        )
-
-
 def bind(model: keras.Model, function: Callable) -> Callable:
     """``f(images, *rest) = function(predict, images, *rest)``, ``predict`` being `model`.
 
@@ -107,22 +95,12 @@ def _without_gradients(function: Callable) -> Callable:
     return torch.no_grad()(function)
 
 
-def pad(array: np.ndarray, bucket: int, fill) -> np.ndarray:
-    """Pads ``(H, W, ...)`` with `fill` at the bottom and right to multiples of `bucket`."""
-    height, width = array.shape[:2]
-    shape = (height + -height % bucket, width + -width % bucket)
-    padded = np.empty(shape + array.shape[2:], array.dtype)
-    padded[:] = fill
-    padded[:height, :width] = array
-    return padded
-
-
 class Segmenter:
     """Segments photos of any size.
 
-    Each photo is padded at the bottom and right with the channel mean up to a multiple of `bucket`
-    pixels, and the result is cropped back, so that under JAX many photo sizes share few compiles.
-    ``bucket=1`` runs every size as it is.
+    Each photo is padded at the bottom and right up to a multiple of `bucket` pixels and the result
+    is cropped back, so that under JAX many photo sizes share few compiles. The padding doesn't
+    change the result (`fcn_keras.buckets`). ``bucket=1`` runs every size as it is.
 
     Args:
         model: A model, or the path of its ``.keras`` file.
@@ -133,14 +111,12 @@ class Segmenter:
     """
 
     def __init__(self, model: keras.Model | str | PathLike, *, bucket: int = 128):
-        if bucket < 1:
-            raise InputError(f"bucket={bucket} is not possible: it must be at least 1 pixel")
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
-        require_any_size(self.model)
         self.bucket = bucket
-        self._logits = bind(self.model, lambda predict, images: predict(images))
-        self._classes = bind(self.model, _classes)
+        padded, self._fill = runner(self.model, bucket)
+        self._logits = bind(padded, lambda predict, images: predict(images))
+        self._classes = bind(padded, _classes)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The class map uint8 ``(H, W)`` of an RGB image uint8 ``(H, W, 3)``."""
@@ -161,7 +137,7 @@ class Segmenter:
             raise InputError(
                 f"the image is {image.dtype} {image.shape}, but must be uint8 (height, width, 3)"
             )
-        output = function(pad(image, self.bucket, MEAN_PIXEL)[None])
+        output = function(pad(image, self.bucket, self._fill)[None])
         return ops.convert_to_numpy(output)[0, : image.shape[0], : image.shape[1]]
 
 

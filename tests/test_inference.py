@@ -6,7 +6,7 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError
-from fcn_keras.inference import MEAN_PIXEL, Segmenter, load_model, pad
+from fcn_keras.inference import Segmenter, load_model
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -34,28 +34,6 @@ def test_exact_sizes_equal_the_model(model):
     classes = segmenter(image)
     assert (classes.dtype, classes.shape) == (np.uint8, (37, 53))
     np.testing.assert_array_equal(classes, expected.argmax(axis=-1))
-
-
-def test_a_bucket_pads_with_the_mean_at_the_bottom_and_right(model):
-    image = photo(37, 53)
-    padded = np.empty((64, 64, 3), np.uint8)
-    padded[:] = MEAN_PIXEL
-    padded[:37, :53] = image
-    expected = np.asarray(model(padded[None], training=False))[0, :37, :53]
-    np.testing.assert_allclose(Segmenter(model, bucket=32).logits(image), expected, atol=1e-4)
-
-
-def test_the_padding_is_zero_once_normalised():
-    normalize = fcn_keras.fcn8s(trunk_width=4, head_width=8).get_layer("normalize")
-    half_a_gray_level = 0.5 / 255 / 0.224
-    assert np.abs(normalize(MEAN_PIXEL[None, None, None].astype("float32"))).max() < (
-        half_a_gray_level
-    )
-
-
-def test_pad_keeps_whole_multiples():
-    assert pad(np.zeros((64, 128, 3), np.uint8), 64, 0).shape == (64, 128, 3)
-    assert pad(np.zeros((65, 1), np.uint8), 64, 0).shape == (128, 64)
 
 
 def test_one_compile_a_bucket_shape(model):
@@ -99,11 +77,6 @@ def test_other_arrays_are_refused(model, image):
         Segmenter(model)(image)
 
 
-def test_a_bucket_below_one_is_refused(model):
-    with pytest.raises(InputError, match="bucket=0"):
-        Segmenter(model, bucket=0)
-
-
 def test_files_that_are_no_models_are_named(model, tmp_path):
     with pytest.raises(InputError, match=r"absent.keras is not a file"):
         load_model(tmp_path / "absent.keras")
@@ -132,9 +105,3 @@ def test_a_model_that_does_not_segment_is_named(shape, tmp_path):
     keras.Model(inputs, keras.layers.Dense(4)(inputs)).save(tmp_path / "dense.keras")
     with pytest.raises(InputError, match=r"dense.keras maps .* but a segmentation model maps"):
         load_model(tmp_path / "dense.keras")
-
-
-def test_a_model_of_one_size_is_refused():
-    model = fcn_keras.fcn8s(5, trunk_width=4, head_width=8, input_shape=(None, 64, 3))
-    with pytest.raises(InputError, match=r"fcn8s takes images of \(None, 64\) only"):
-        Segmenter(model)

@@ -11,10 +11,11 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from fcn_keras.buckets import MEAN_PIXEL, pad, runner
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
 from fcn_keras.evaluation.tta import averaged
-from fcn_keras.inference import MEAN_PIXEL, bind, num_classes, pad, require_any_size
+from fcn_keras.inference import bind, num_classes
 from fcn_keras.labels import VOID
 
 READERS = 4
@@ -24,9 +25,10 @@ READ_AHEAD = 16
 class Evaluator:
     """Runs a model over a data set and counts one confusion matrix.
 
-    An image is padded at the bottom and right with the channel mean to the next multiple of
-    `bucket` pixels and its mask with void, so that JAX compiles once for each bucket shape rather
-    than for each image size; the padding is never scored. An evaluator can run after every epoch
+    An image is padded at the bottom and right to the next multiple of `bucket` pixels and its mask
+    with void, so that JAX compiles once for each bucket shape rather than for each image size. The
+    padding is not scored, and doesn't change the image's prediction (`fcn_keras.buckets`), but with
+    `flip` or `scales`, which pad with the channel mean. An evaluator can run after every epoch
     without compiling again.
 
     Args:
@@ -49,14 +51,13 @@ class Evaluator:
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
     ):
-        for name, value in (("batch_size", batch_size), ("bucket", bucket), ("squash", squash)):
+        for name, value in (("batch_size", batch_size), ("squash", squash)):
             if value is not None and value < 1:
                 raise InputError(f"{name}={value} is not possible: it must be at least 1")
         if not scales or min(scales) <= 0:
             raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
         self.model = model
         self.num_classes = num_classes(model)
-        require_any_size(model)
         self.batch_size = batch_size
         self.bucket = bucket
         self.squash = squash
@@ -67,14 +68,25 @@ class Evaluator:
                 predict = averaged(predict, flip=flip, scales=scales)
             return _measure(predict(images), masks)
 
-        self._measure = bind(model, measure)
+        padded, self._fill = runner(model, bucket)
+        if augmented:
+            # Resizing would blend the mark of the padding with the image.
+            padded, self._fill = model, MEAN_PIXEL
+        self._measure = bind(padded, measure)
 
-    def run(self, source, progress: Callable[[int, int], None] | None = None) -> Scores:
+    def run(
+        self,
+        source,
+        progress: Callable[[int, int], None] | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> Scores:
         """Scores the model on all of `source` (`fcn_keras.data.Source`).
 
         Args:
             source: The data set.
             progress: Called after each batch with the images done and their total.
+            shard: Index of this process and number of processes of `jax.distributed`. Each runs
+                its share of the images, and all get the scores of the whole.
 
         Raises:
             InputError: the data set has another number of classes than the model, or a sample
@@ -82,12 +94,16 @@ class Evaluator:
         """
         self._check_classes(source)
         confusion, loss, done = ConfusionMatrix(self.num_classes), 0.0, 0
-        for size, masks, predictions, summed in self._results(source):
+        indices = range(shard[0], len(source), shard[1])
+        for size, masks, predictions, summed in self._results(source, indices):
             confusion.update(masks, ops.convert_to_numpy(predictions))
             loss += float(summed)
             done += size
             if progress:
-                progress(done, len(source))
+                progress(done, len(indices))
+        if shard[1] > 1:
+            confusion.counts = _sum_over_processes(confusion.counts)
+            loss = float(_sum_over_processes(np.array([loss]))[0])
         pixels = int(confusion.counts.sum())
         return confusion.scores(loss=loss / pixels if pixels else float("nan"))
 
@@ -96,10 +112,10 @@ class Evaluator:
         """How many shapes have been compiled so far (JAX only)."""
         return self._measure.compiles()
 
-    def _results(self, source) -> Iterator[tuple]:
+    def _results(self, source, indices: Sequence[int]) -> Iterator[tuple]:
         """One batch is always running while the one before is counted."""
         running = None
-        for images, masks in self._batches(source):
+        for images, masks in self._batches(source, indices):
             size = len(images)
             missing = self.batch_size - size
             if missing:
@@ -114,10 +130,10 @@ class Evaluator:
         if running:
             yield running
 
-    def _batches(self, source) -> Iterator[tuple[list, list]]:
+    def _batches(self, source, indices: Sequence[int]) -> Iterator[tuple[list, list]]:
         """Groups samples by their bucket shape; what doesn't fill a batch comes last."""
         pending = defaultdict(lambda: ([], []))
-        for image, mask in self._samples(source):
+        for image, mask in self._samples(source, indices):
             images, masks = pending[mask.shape]
             images.append(image)
             masks.append(mask)
@@ -125,12 +141,12 @@ class Evaluator:
                 yield pending.pop(mask.shape)
         yield from pending.values()
 
-    def _samples(self, source) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _samples(self, source, indices: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Samples in order, read ahead by threads while the model runs."""
         with ThreadPoolExecutor(READERS) as pool:
             waiting = deque()
             try:
-                for index in range(len(source)):
+                for index in indices:
                     waiting.append(pool.submit(self._read, source, index))
                     if len(waiting) > READ_AHEAD:
                         yield waiting.popleft().result()
@@ -152,7 +168,7 @@ class Evaluator:
             size = (self.squash, self.squash)
             image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        return pad(image, self.bucket, MEAN_PIXEL), pad(mask, self.bucket, VOID)
+        return pad(image, self.bucket, self._fill), pad(mask, self.bucket, VOID)
 
     def _check_classes(self, source) -> None:
         classes = source.classes
@@ -171,3 +187,11 @@ def _measure(logits, masks):
     own = ops.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     loss = ops.where(counted, ops.logsumexp(logits, axis=-1) - own, 0.0)
     return ops.cast(ops.argmax(logits, axis=-1), "uint8"), ops.sum(loss)
+
+
+def _sum_over_processes(values: np.ndarray) -> np.ndarray:
+    """Adds 64-bit numbers up exactly: JAX's arrays of 32 bits carry them in halves."""
+    from jax.experimental import multihost_utils
+
+    halves = multihost_utils.process_allgather(values.view(np.uint32))
+    return np.ascontiguousarray(halves).view(values.dtype).sum(axis=0)
