@@ -8,13 +8,7 @@ from typing import Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from experiments import cli
@@ -78,8 +72,7 @@ def check(options: Check) -> None:
 
     root = options.data_dir
     sources = {split: open_files(options.dataset, root, split) for split in options.splits}
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading")
         report = check(
             sources,

@@ -45,6 +45,8 @@ def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
         if not (root / SPLITS_FOLDER).is_dir():
             shapes.write_shapes(root)
         return voc_source(root, split, SHAPES)
+    if name.startswith("tfds:"):
+        raise InputError(f"data set {name} is no folder of files, so there are none to check")
     openers = {"voc2012": voc_source, "camvid": camvid_source, "folder": folder_source}
     if name not in openers:
         raise InputError(f"no data set named {name!r}; choose from {', '.join(NAMES)}")

@@ -74,7 +74,11 @@ def check(
         sources: the splits by name, all of one class table.
         workers: threads; as many as cores if None.
         progress: called with the samples done and all samples.
+
+    Raises `InputError` where no split is given.
     """
+    if not sources:
+        raise InputError("no split to check; name at least one")
     classes = next(iter(sources.values())).classes
     report = Report(classes, {}, [*_repeated_ids(sources)])
     total, done = sum(map(len, sources.values())), 0

@@ -76,7 +76,7 @@ def train_batches(
     if workers:
         _let_grain_read_flags()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-        batches = batches.mp_prefetch(options)
+        batches = batches.mp_prefetch(options, worker_init_fn=_use_one_core)
     return _stream(iter(batches))
 
 
@@ -86,6 +86,13 @@ def _let_grain_read_flags() -> None:
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
+
+
+def _use_one_core(worker: int, workers: int) -> None:
+    """Keep OpenCV in each worker from starting a thread per core of the machine."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def _stream(batches) -> Iterator[dict[str, np.ndarray]]:

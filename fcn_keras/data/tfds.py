@@ -92,9 +92,8 @@ def _mask_key(name: str, features) -> str:
         for key in _MASK_KEYS:
             if key in features:
                 return key
-    raise InputError(
-        f"tfds:{name} has no image with a segmentation mask (features: {', '.join(sorted(features))})"
-    )
+    there = ", ".join(sorted(features))
+    raise InputError(f"tfds:{name} has no image with a segmentation mask (features: {there})")
 
 
 def _named_classes(name: str, feature) -> ClassTable:

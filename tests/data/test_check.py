@@ -9,6 +9,7 @@ from fcn_keras.data.catalog import open_files
 from fcn_keras.data.check import check
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.data.sheet import contact_sheet, save_picture
+from fcn_keras.errors import InputError
 from fcn_keras.labels import SHAPES
 
 
@@ -71,6 +72,13 @@ def test_tells_what_reading_changed(root):
     report = check(sources(root))
     assert report.problems == []
     assert report.splits["train"].conversions == {"L pixels read as RGB": 1}
+
+
+def test_refuses_what_it_can_not_check(tmp_path):
+    with pytest.raises(InputError, match="no split to check"):
+        check({})
+    with pytest.raises(InputError, match="tfds:voc is no folder of files"):
+        open_files("tfds:voc", tmp_path, "train")
 
 
 def test_the_sheet_shows_the_first_batch_of_training(root):
