@@ -1,18 +1,22 @@
 """Training: settings, loss, update rules, the step and the run around it. Needs the JAX backend."""
 
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.loop import DivergedError, Result, train
+from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
+from fcn_keras.training.loop import Result, train
 from fcn_keras.training.loss import cross_entropy
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
-from fcn_keras.training.step import State, init_state, make_step, write_back
+from fcn_keras.training.step import State, averaged, init_state, make_step, write_back
 
 __all__ = [
     "DivergedError",
     "Reporter",
     "Result",
+    "SaveError",
     "State",
+    "StoppedError",
     "TrainConfig",
+    "averaged",
     "cross_entropy",
     "init_state",
     "make_optimizer",

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from fcn_keras.errors import InputError
+from fcn_keras.training.faults import DivergedError, SaveError, reason
 from fcn_keras.training.step import State
 
 KEEP = 2
@@ -22,43 +30,114 @@ class Progress:
         loss_sum: Cross-entropy of this epoch so far, nats summed over labelled pixels.
         pixels: Labelled pixels of this epoch so far.
         seconds: Training time of this epoch so far.
-        best_mean_iou: Best validation score, -1 before the first validation.
-        rows: The rows of log.csv so far.
+        rows: The rows of log.csv so far, one for each validation.
     """
 
     step: int = 0
     loss_sum: float = 0.0
     pixels: float = 0.0
     seconds: float = 0.0
-    best_mean_iou: float = -1.0
     rows: list[dict] = field(default_factory=list)
+
+    @property
+    def best_mean_iou(self) -> float:
+        """Best validation score; -1 before the first validation."""
+        return max((row["mean_iou"] for row in self.rows), default=-1.0)
+
+    def close_epoch(self, row: dict) -> None:
+        """Adds the row of the epoch that has ended."""
+        self.rows.append(row)
+        self.loss_sum = self.pixels = self.seconds = 0.0
 
 
 class Checkpoints:
-    """Saves and restores ``(state, progress)`` under ``directory/STEP``.
+    """Saves and restores ``(state, progress)`` under ``directory/STEP``; the last two are kept.
 
-    Saving is atomic and runs in the background; a folder without its final name was never
-    finished and is ignored. The last two are kept.
+    `save` copies the state to the host and writes it in the background. A checkpoint gets its
+    name when it is whole, and an older one goes only after that. Each holds checksums, so that a
+    damaged one is found out whatever the damage.
     """
 
     def __init__(self, directory: Path):
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEEP)
-        self._manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
+        self.directory = Path(directory).absolute()
+        with self._writing():
+            options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, cleanup_tmp_directories=True)
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, state: State, progress: Progress) -> None:
-        self._manager.save(
-            progress.step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state._asdict()),
-                progress=ocp.args.JsonSave(asdict(progress)),
-            ),
-        )
+        """Starts to write a checkpoint; returns when `state` may be given away.
 
-    def restore(self, state: State) -> tuple[State, Progress] | None:
-        """The newest checkpoint in the shape and placement of `state`; None if there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
+        Raises:
+            DivergedError: the state holds NaN or infinity; nothing is written.
+            SaveError: this checkpoint, or the one before, can't be written.
+        """
+        checksum, finite = jax.device_get(_inspect(state))
+        if not finite:
+            raise DivergedError(
+                f"the weights after step {progress.step} are not finite: lower --learning-rate, "
+                f"or set --clip-norm. {self._last()}"
+            )
+        if not self.directory.is_dir():
+            raise SaveError(
+                f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "
+                "put it back and go on with --resume, or start again in a new folder"
+            )
+        record = asdict(progress)
+        record["checksums"] = [int(checksum), _crc(record)]
+        with self._writing():
+            self._manager.save(
+                progress.step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state._asdict()),
+                    progress=ocp.args.JsonSave(record),
+                ),
+            )
+
+    def check(self) -> None:
+        """Raises `SaveError` if writing in the background has failed."""
+        with self._writing():
+            self._manager.check_for_errors()
+
+    def restore(
+        self, state: State, warn: Callable[[str], None] = lambda _: None
+    ) -> tuple[State, Progress] | None:
+        """The newest whole checkpoint in the shape and placement of `state`; None if there is none.
+
+        Damaged ones are named to `warn` and moved aside.
+
+        Raises:
+            InputError: there are checkpoints, but all are damaged.
+        """
+        damaged = {}
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                restored = self._read(step, state)
+            except Exception as error:  # orbax raises what its many parts raise
+                damaged[step] = reason(error)
+                continue
+            for bad, why in damaged.items():
+                warn(f"Warning: checkpoint {bad} is damaged ({why}); going back to step {step}.")
+            self._set_aside(damaged)
+            return restored
+        if damaged:
+            step, why = next(iter(damaged.items()))
+            raise InputError(
+                f"no checkpoint in {self.directory} can be read (number {step}: {why}): start "
+                "again in another workdir"
+            )
+        return None
+
+    def close(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            SaveError: the last checkpoint can't be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _read(self, step: int, state: State) -> tuple[State, Progress]:
         target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
         restored = self._manager.restore(
             step,
@@ -66,9 +145,53 @@ class Checkpoints:
                 state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()
             ),
         )
-        return State(**restored["state"]), Progress(**restored["progress"])
+        state, record = State(**restored["state"]), restored["progress"]
+        expected = record.pop("checksums")
+        if [int(_inspect(state)[0]), _crc(record)] != expected:
+            raise ValueError("its checksum is another")
+        return state, Progress(**record)
 
-    def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+    def _set_aside(self, steps) -> None:
+        """Renames checkpoints: their numbers are needed again, and a person may want to look."""
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            for step in steps:
+                (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints set aside")
+        self._manager.reload()
+
+    def _last(self) -> str:
+        steps = [int(path.name) for path in self.directory.glob("*") if path.name.isdigit()]
+        return f"The checkpoint of step {max(steps)} is intact." if steps else "There is none yet."
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except Exception as error:  # orbax raises what its many parts raise
+            raise SaveError(
+                f"a checkpoint can't be written to {self.directory} ({reason(error)}): mend that, "
+                f"then go on with --resume. {self._last()}"
+            ) from error
+
+
+@jax.jit
+def _inspect(state: State) -> tuple[jax.Array, jax.Array]:
+    """A checksum of the state's bits, and whether all its numbers are finite.
+
+    Each 32-bit word is weighted by an odd number that depends on its position, so that no single
+    changed word goes unnoticed. Sums of integers don't depend on the order, nor on the devices.
+    """
+    checksum, finite = jnp.uint32(0), jnp.bool(True)
+    for array in jax.tree.leaves(state):
+        words = jax.lax.bitcast_convert_type(array, jnp.uint32).ravel()
+        weights = 2 * jnp.arange(words.size, dtype=jnp.uint32) + 1
+        checksum = 31 * checksum + jnp.sum(words * weights, dtype=jnp.uint32)
+        finite &= jnp.all(jnp.isfinite(array))
+    return checksum, finite
+
+
+def _crc(record: dict) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())

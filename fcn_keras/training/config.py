@@ -90,6 +90,11 @@ class TrainConfig:
     """Largest global norm of the gradient."""
     loss: Literal["mean", "sum"] = "mean"
     """Cross-entropy as mean over the batch's labelled pixels, or their sum as the original has."""
+    class_weights: tuple[float, ...] | None = None
+    """Factor on the loss of each class's pixels, in the order of the classes. Default: all 1."""
+    ema_decay: float | None = None
+    """Evaluate and keep an exponential moving average of the weights with this decay, e.g.
+    0.999, instead of the weights themselves."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the convolutions; weights, scores and loss are float32 in both."""
     seed: int = 0
@@ -117,6 +122,14 @@ class TrainConfig:
         if self.batch_size % self.accumulate:
             raise InputError(
                 f"accumulate={self.accumulate} does not divide batch_size={self.batch_size}"
+            )
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise InputError(f"ema_decay={self.ema_decay} must be from 0 to below 1")
+        if self.class_weights is not None and not (
+            min(self.class_weights, default=0) >= 0 and sum(self.class_weights) > 0
+        ):
+            raise InputError(
+                f"class_weights={self.class_weights} must be numbers of at least 0, not all 0"
             )
         if self.at_once and self.model != "fcn8s":
             raise InputError(f"at_once scales the skips of fcn8s; model={self.model} has not both")

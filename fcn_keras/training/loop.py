@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcn_keras.data import open_dataset, steps_per_epoch
+import numpy as np
+
+from fcn_keras.data import Source, open_dataset, steps_per_epoch
+from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
+from fcn_keras.training.faults import DivergedError, StoppedError
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
 from fcn_keras.training.setup import Devices, First, build_model
-from fcn_keras.training.step import State, init_state, make_step, write_back
-
-
-class DivergedError(RuntimeError):
-    """The loss became NaN or infinite."""
+from fcn_keras.training.signals import StopRequest
+from fcn_keras.training.step import State, averaged, init_state, make_step, write_back
 
 
 @dataclass(frozen=True)
@@ -46,24 +47,32 @@ def train(
     Raises:
         InputError: an option, a file of the data set or the weights can't be used.
         DivergedError: the loss is not finite any more. Checkpoints and best model stay.
+        SaveError: the folder can't be written any more. What was whole in it stays.
+        StoppedError: SIGTERM or SIGINT came; the state of the last step is saved.
+        KeyboardInterrupt: SIGINT came twice.
     """
     folder = RunFolder(workdir)
     folder.check(config, resume)
-    run = _Run(config, folder, reporter or Reporter())
-    folder.start(config)
-    return run()
+    with StopRequest() as stop:
+        return _Run(config, folder, reporter or Reporter(), stop)()
 
 
 class _Run:
-    def __init__(self, config: TrainConfig, folder: RunFolder, reporter: Reporter):
-        self.config, self.folder, self.reporter = config, folder, reporter
+    def __init__(
+        self, config: TrainConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest
+    ):
+        self.config, self.folder, self.stop = config, folder, stop
+        self.devices = Devices(config)
+        # With several processes the first one speaks and writes for all.
+        self.writes = self.devices.first_process
+        self.reporter = reporter if self.writes else Reporter()
         self.source = open_dataset(config.dataset, config.data_dir, config.train_split)
         self.validation = open_dataset(config.dataset, config.data_dir, config.val_split)
         if config.max_val_images is not None:
             self.validation = First(self.validation, config.max_val_images)
+        _check_class_weights(config, self.source)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
-        self.devices = Devices(config)
         self.model = build_model(config, len(self.source.classes))
         self.schedule = make_schedule(config, self.last_step)
         self.optimizer = make_optimizer(config, self.last_step)
@@ -72,31 +81,61 @@ class _Run:
         )
 
     def __call__(self) -> Result:
+        self.devices.meet("checked")
+        if self.writes:
+            self.folder.start(self.config)
+        self.devices.meet("started")
         self.checkpoints = Checkpoints(self.folder.checkpoints)
-        state = self.devices.place(init_state(self.model, self.optimizer))
-        state, progress = self.checkpoints.restore(state) or (state, Progress())
+        state = self.devices.place(init_state(self.model, self.optimizer, self.config))
+        restored = self.checkpoints.restore(state, self.reporter.message)
+        state, progress = restored or (state, Progress())
+        if restored:
+            self._catch_up(progress)
         try:
-            if progress.step < self.last_step:
-                self._train(state, progress)
-        finally:
+            self._train(state, progress)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self.checkpoints.close()
+            raise
+        self.checkpoints.close()
         return Result(self.folder, progress.step, progress.best_mean_iou)
 
+    def _catch_up(self, progress: Progress) -> None:
+        """Takes the row of a validation that came after the checkpoint from log.csv."""
+        self.reporter.message(f"Resumed at step {progress.step} of {self.last_step}.")
+        row = self.folder.read_row(progress.step)
+        if self._needs_validation(progress) and row:
+            progress.close_epoch(row)
+        self._write_log(progress)
+
+    def _needs_validation(self, progress: Progress) -> bool:
+        """Whether an epoch has ended that has no row yet."""
+        validated = progress.rows[-1]["step"] if progress.rows else 0
+        ended = progress.step == self.last_step or progress.step % self.epoch_steps == 0
+        return ended and progress.step > validated
+
     def _train(self, state: State, progress: Progress) -> None:
-        if progress.step:
-            self.reporter.message(f"Resumed at step {progress.step} of {self.last_step}.")
-            self.folder.write_log(progress.rows)
-        batches = self.devices.batches(self.config, self.source, progress.step)
+        if progress.step < self.last_step:
+            step = self._compile(state)
+            batches = self.devices.batches(self.config, self.source, progress.step)
+        while True:
+            if self._needs_validation(progress):
+                self._validate(state, progress)
+            if progress.step >= self.last_step:
+                return
+            state = self._train_epoch(step, state, batches, progress)
+            # Before the validation, which is long and may fail; it overlaps with the writing.
+            self.checkpoints.save(state, progress)
+
+    def _compile(self, state: State):
+        """Compiled ahead of time: another shape of batch is an error, not a second compilation."""
+        self.reporter.message("Compiling the step; at full size this takes a minute or two ...")
         started = time.perf_counter()
-        # Compiled ahead of time: another shape of batch is an error, not a second compilation.
         shapes = self.devices.batch_shapes(self.config)
         step = make_step(self.model, self.optimizer, self.config).lower(state, shapes).compile()
         self.reporter.message(f"Compiled the step in {time.perf_counter() - started:.1f} s.")
-        while progress.step < self.last_step:
-            state = self._train_epoch(step, state, batches, progress)
-            self._end_epoch(state, progress)
-            self.checkpoints.save(state, progress)
-            self.folder.write_log(progress.rows)
+        return step
 
     def _train_epoch(self, step, state: State, batches: Iterator, progress: Progress) -> State:
         """Takes the steps to the end of the epoch that `progress` stands in."""
@@ -113,17 +152,19 @@ class _Run:
                 self._finish_step(*running, progress)
             progress.step += 1
             running = (progress.step, metrics, indices)
-            if progress.step % self.config.checkpoint_steps == 0 and progress.step < end:
+            stop = self.stop.reached(progress.step)
+            if stop or progress.step % self.config.checkpoint_steps == 0 or progress.step == end:
                 self._finish_step(*running, progress)
                 running = None
                 progress.seconds = before + time.perf_counter() - started
+            if stop or (running is None and progress.step < end):
                 self.checkpoints.save(state, progress)
-        if running:
-            self._finish_step(*running, progress)
-        progress.seconds = before + time.perf_counter() - started
+            if stop:
+                raise StoppedError(self.stop.signal, progress.step)
         return state
 
     def _finish_step(self, step: int, metrics, indices, progress: Progress) -> None:
+        self.checkpoints.check()
         total, pixels = float(metrics.loss_sum), float(metrics.pixels)
         norm = float(metrics.grad_norm)
         loss = total / max(pixels, 1)
@@ -138,24 +179,44 @@ class _Run:
         progress.pixels += pixels
         self.reporter.step(step, loss, self.config.batch_size)
 
-    def _end_epoch(self, state: State, progress: Progress) -> None:
+    def _validate(self, state: State, progress: Progress) -> None:
         started = time.perf_counter()
-        write_back(state, self.model)
+        write_back(averaged(state, self.config), self.model)
         self.reporter.validating(0, len(self.validation))
-        scores = self.evaluator.run(self.validation, self.reporter.validating)
-        progress.rows.append(self._row(scores, progress, time.perf_counter() - started))
+
+        def watch(done: int, total: int) -> None:
+            self.reporter.validating(done, total)
+            if self.devices.alone and self.stop.reached(progress.step):
+                raise StoppedError(self.stop.signal, progress.step)
+
+        scores = self.evaluator.run(self.validation, watch, shard=self.devices.shard)
+        self._warn_of_collapse(scores)
         best = scores.mean_iou > progress.best_mean_iou
-        if best:
-            progress.best_mean_iou = scores.mean_iou
+        progress.close_epoch(self._row(scores, progress, time.perf_counter() - started))
+        if best and self.writes:
             self.folder.save_best(self.model)
-        progress.loss_sum = progress.pixels = progress.seconds = 0.0
+        # After the best model: a row says that its epoch is done with.
+        self._write_log(progress)
         self.reporter.epoch(progress.rows[-1], scores, best)
 
+    def _warn_of_collapse(self, scores: Scores) -> None:
+        right = np.flatnonzero(np.nan_to_num(scores.accuracy))
+        if len(right) < 2 <= np.count_nonzero(~np.isnan(scores.accuracy)):
+            names = [self.source.classes.names[index] for index in right]
+            self.reporter.message(
+                f"Warning: no pixel was right but those of {', '.join(names) or 'no class'}: the "
+                "model predicts one class. That passes in the first epochs; later, lower the rate."
+            )
+
+    def _write_log(self, progress: Progress) -> None:
+        if self.writes:
+            self.folder.write_log(progress.rows)
+
     def _row(self, scores: Scores, progress: Progress, val_seconds: float) -> dict:
-        epoch = math.ceil(progress.step / self.epoch_steps)
-        steps = progress.step - (epoch - 1) * self.epoch_steps
+        before = progress.rows[-1]["step"] if progress.rows else 0
+        images = (progress.step - before) * self.config.batch_size
         return {
-            "epoch": epoch,
+            "epoch": math.ceil(progress.step / self.epoch_steps),
             "step": progress.step,
             "learning_rate": float(self.schedule(progress.step - 1)),
             "train_loss": progress.loss_sum / max(progress.pixels, 1),
@@ -166,5 +227,14 @@ class _Run:
             "fw_iou": scores.fw_iou,
             "train_seconds": progress.seconds,
             "val_seconds": val_seconds,
-            "images_per_second": steps * self.config.batch_size / progress.seconds,
+            "images_per_second": images / progress.seconds,
         }
+
+
+def _check_class_weights(config: TrainConfig, source: Source) -> None:
+    weights, classes = config.class_weights, source.classes
+    if weights is not None and len(weights) != len(classes):
+        raise InputError(
+            f"class_weights has {len(weights)} numbers, but the data set {classes.name} has "
+            f"{len(classes)} classes: give one each"
+        )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 from fcn_keras.labels import VOID
 
 
-def cross_entropy(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+def cross_entropy(
+    logits: jax.Array, mask: jax.Array, class_weights: Sequence[float] | None = None
+) -> tuple[jax.Array, jax.Array]:
     """Sums softmax cross-entropy over the pixels that have a label.
 
     The sum and the count are returned apart, so that a mean over several images, parts of a batch
@@ -17,6 +21,7 @@ def cross_entropy(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Ar
     Args:
         logits: ``(B, H, W, C)`` float32.
         mask: ``(B, H, W)`` uint8; 255 marks void pixels, which count for nothing.
+        class_weights: A pixel of class c counts as ``class_weights[c]`` pixels; None for 1.
 
     Returns:
         The sum over labelled pixels, in nats, and their number; both float32 scalars.
@@ -25,4 +30,7 @@ def cross_entropy(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Ar
     labels = jnp.where(valid, mask, 0).astype(jnp.int32)
     picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     losses = jax.nn.logsumexp(logits, axis=-1) - picked
-    return jnp.sum(losses, where=valid), jnp.sum(valid, dtype=jnp.float32)
+    if class_weights is None:
+        return jnp.sum(losses, where=valid), jnp.sum(valid, dtype=jnp.float32)
+    weights = jnp.take(jnp.asarray(class_weights, jnp.float32), labels)
+    return jnp.sum(weights * losses, where=valid), jnp.sum(weights, where=valid)

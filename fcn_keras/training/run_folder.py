@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import importlib.metadata
@@ -16,6 +17,7 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.training.config import TrainConfig
+from fcn_keras.training.faults import SaveError, reason
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
 # A resumed run may differ in these; the weights it reaches for a given step do not depend on them.
@@ -86,7 +88,7 @@ class RunFolder:
             _write(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise InputError(
-                f"workdir {self.path} can't be written ({error.strerror}): choose another folder"
+                f"workdir {self.path} can't be written ({reason(error)}): choose another folder"
             ) from error
 
     def write_log(self, rows: list[dict]) -> None:
@@ -97,11 +99,26 @@ class RunFolder:
         writer.writerows(rows)
         _write(self.log, text.getvalue())
 
+    def read_row(self, step: int) -> dict | None:
+        """The row of log.csv for `step` as `write_log` took it; None if it isn't there."""
+        try:
+            with self.log.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    if row["step"] == str(step):
+                        return {name: _number(row[name]) for name in COLUMNS}
+        except (OSError, KeyError, ValueError):  # it was deleted or edited
+            pass
+        return None
+
     def save_best(self, model: keras.Model) -> None:
-        """Writes best.keras; readers see the old file or the new one, never a part."""
+        """Writes best.keras; readers see the old file or the new one, never a part.
+
+        Raises:
+            SaveError: it can't be written; the old one stays.
+        """
         temporary = self.best.with_name("best.tmp.keras")
-        model.save(temporary)
-        os.replace(temporary, self.best)
+        with _replacing(temporary, self.best):
+            model.save(temporary)
 
 
 def _settings(config: TrainConfig) -> dict:
@@ -111,10 +128,28 @@ def _settings(config: TrainConfig) -> dict:
     }
 
 
+def _number(text: str) -> int | float:
+    return int(text) if text.isdecimal() else float(text)
+
+
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with _replacing(temporary, path):
+        temporary.write_text(text)
+
+
+@contextlib.contextmanager
+def _replacing(temporary: Path, path: Path):
+    """Moves `temporary`, written inside, over `path`; a part of it never stays."""
+    try:
+        yield
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, ValueError) as error:  # h5py raises the latter two
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise SaveError(
+            f"{path} can't be written ({reason(error)}): mend that, then go on with --resume"
+        ) from error
 
 
 def git_hash() -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 import keras
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_keras import models
@@ -99,6 +100,9 @@ class First:
 class Devices:
     """All devices as one row: batches are split over them, the state is on each.
 
+    Attributes:
+        shard: Index of this process and their number.
+
     Raises:
         InputError: the devices can't share the batch equally.
     """
@@ -113,6 +117,22 @@ class Devices:
         mesh = Mesh(np.array(jax.devices()), ("batch",))
         self._split = NamedSharding(mesh, PartitionSpec("batch"))
         self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self.shard = (jax.process_index(), jax.process_count())
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process is the only one."""
+        return self.shard[1] == 1
+
+    @property
+    def first_process(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.shard[0] == 0
+
+    def meet(self, where: str) -> None:
+        """Waits until all processes are there."""
+        if not self.alone:
+            multihost_utils.sync_global_devices(where)
 
     def place(self, state: State) -> State:
         """Copies the state to every device."""
@@ -142,7 +162,7 @@ class Devices:
             seed=config.seed,
             start_step=start_step,
             workers=config.workers,
-            shard=(jax.process_index(), jax.process_count()),
+            shard=self.shard,
         )
         for batch in stream:
             indices = batch.pop("index")

@@ -25,26 +25,46 @@ class State(NamedTuple):
         other: The model's other variables by position: frozen kernels, batch statistics and the
             seeds of dropout.
         opt_state: State of the optimiser.
+        ema: State of the weights' moving average; None without one.
     """
 
     params: dict[str, jax.Array]
     other: list[jax.Array]
     opt_state: optax.OptState
+    ema: optax.EmaState | None = None
 
 
 class Metrics(NamedTuple):
     """What a step reports; float32 scalars."""
 
     loss_sum: jax.Array  # nats, over the labelled pixels
-    pixels: jax.Array  # labelled pixels
+    pixels: jax.Array  # labelled pixels, or the sum of their class weights
     grad_norm: jax.Array
 
 
-def init_state(model: keras.Model, optimizer: optax.GradientTransformation) -> State:
-    """The state at step 0, as copies: the step may overwrite its buffers."""
+def init_state(
+    model: keras.Model, optimizer: optax.GradientTransformation, config: TrainConfig | None = None
+) -> State:
+    """The state at step 0, as copies: the step may overwrite its buffers.
+
+    `config` is needed where it asks for a moving average of the weights.
+    """
     params = {v.path: jnp.array(v.value) for v in model.trainable_variables}
     other = [jnp.array(v.value) for v in model.non_trainable_variables]
-    return State(params, other, optimizer.init(params))
+    averaging = config is not None and config.ema_decay is not None
+    ema = optax.ema(config.ema_decay).init(params) if averaging else None
+    return State(params, other, optimizer.init(params), ema)
+
+
+def averaged(state: State, config: TrainConfig) -> State:
+    """The state with the moving average in place of the weights, if there is one.
+
+    The average starts from nothing and is divided by the sum of its weights, as in Adam.
+    """
+    if state.ema is None or not int(state.ema.count):
+        return state
+    gathered = 1 - config.ema_decay ** int(state.ema.count)
+    return state._replace(params={name: x / gathered for name, x in state.ema.ema.items()})
 
 
 def write_back(state: State, model: keras.Model) -> None:
@@ -68,7 +88,7 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
     def loss_sum(params, other, images, mask):
         trainable = [params[name] for name in names]
         logits, other = model.stateless_call(trainable, other, images, training=True)
-        total, pixels = cross_entropy(logits, mask)
+        total, pixels = cross_entropy(logits, mask, config.class_weights)
         return total, (pixels, other)
 
     gradient = jax.value_and_grad(loss_sum, has_aux=True)
@@ -89,7 +109,7 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
         return *sums, other
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        params, other, opt_state = state
+        params, other, opt_state, ema = state
         if config.accumulate == 1:
             (total, (pixels, other)), grads = gradient(params, other, batch["image"], batch["mask"])
         else:
@@ -98,8 +118,9 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
             grads = jax.tree.map(lambda g: g / jnp.maximum(pixels, 1), grads)
         norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
-        return State(optax.apply_updates(params, updates), other, opt_state), Metrics(
-            total, pixels, norm
-        )
+        params = optax.apply_updates(params, updates)
+        if ema is not None:
+            _, ema = optax.ema(config.ema_decay).update(params, ema)
+        return State(params, other, opt_state, ema), Metrics(total, pixels, norm)
 
     return jit(step, donate_argnums=0)
