@@ -103,7 +103,10 @@ def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
     with contextlib.closing(batches):
         try:
             for batch in batches:
-                yield {name: np.array(array) for name, array in batch.items()}
+                yield {
+                    name: array if type(array) is np.ndarray else np.array(array)
+                    for name, array in batch.items()
+                }
         except InputError as error:  # grain adds lines of its own to the message
             raise InputError(str(error).splitlines()[0]) from None
 
