@@ -6,6 +6,8 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,40 @@ def shared_data() -> Path:
 def shared_weights() -> Path:
     """torchvision's VGG16 convolutions, in torch's legacy file format."""
     return _existing(SHARED / "weights" / "vgg16-torchvision-features.pth")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        wanted = self.headers.get("Range")
+        server.ranges.append(wanted)
+        if self.path == "/missing":
+            return self.send_error(404)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.resumes else 0
+        if start >= len(server.body):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        if server.sized:
+            self.send_header("Content-Length", str(len(server.body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/*")
+        self.end_headers()
+        self.wfile.write(server.body[start : server.stop_at])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def file_server():
+    """A server on this machine that sends its `body`; `stop_at` breaks off, `resumes` = False
+    ignores ranges, `sized` = False keeps the size to itself. `ranges` gathers what was asked."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.body, server.ranges = b"", []
+        server.resumes, server.sized, server.stop_at = True, True, None
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -18,7 +18,7 @@ from rich.progress import TransferSpeedColumn as SpeedColumn
 
 from fcn_keras.errors import InputError
 from fcn_keras.weights import convert, read_tensors
-from fcn_keras.weights.download import VGG16_URL, check_hash, download
+from fcn_keras.weights.published import VGG16_URL, check_hash, fetch_weights
 from fcn_keras.weights.report import show, table
 
 
@@ -48,7 +48,7 @@ def fetch(url: str) -> Path:
     columns = BarColumn(), DownloadColumn(), SpeedColumn(), TimeRemainingColumn()
     with Progress(*columns) as bar:
         task = bar.add_task(url, total=None)
-        return download(url, progress=lambda n, total: bar.update(task, completed=n, total=total))
+        return fetch_weights(url, lambda n, total: bar.update(task, completed=n, total=total))
 
 
 def run(options: argparse.Namespace) -> None:

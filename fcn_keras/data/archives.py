@@ -1,9 +1,12 @@
-"""The official archives of PASCAL VOC 2012 and SBD."""
+"""The official archives of PASCAL VOC 2012 and SBD: fetched, verified, unpacked safely."""
 
+import shutil
+import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcn_keras.data.download import Progress, download, unpack
+from fcn_keras.download import Progress, download
 from fcn_keras.errors import InputError
 
 
@@ -46,3 +49,28 @@ def fetch(name: str, root: str | Path, progress: Progress | None = None) -> Path
         path = root / archive.url.rsplit("/", 1)[1]
         unpack(download(archive.url, path, md5=archive.md5, progress=progress), root)
     return folder
+
+
+def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
+    """Unpack a tar archive into `folder` and return what came to lie there.
+
+    Everything is unpacked aside first and then moved, so that a broken archive leaves nothing.
+    Raises `InputError` for a damaged archive, for entries that would leave the folder or are no
+    plain files (`tarfile`'s data filter), and where a name is taken already.
+    """
+    archive, folder = Path(archive), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder))
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(scratch, filter="data")
+        placed = []
+        for entry in sorted(scratch.iterdir()):
+            if (folder / entry.name).exists():
+                raise InputError(f"{folder / entry.name} exists already; move it out of the way")
+            placed.append(Path(shutil.move(entry, folder / entry.name)))
+        return placed
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"archive {archive} can't be unpacked: {error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

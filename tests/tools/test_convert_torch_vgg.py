@@ -77,7 +77,7 @@ def test_a_wrong_hash_is_refused(main, checkpoint, tmp_path, capsys):
     wrong = checkpoint.rename(tmp_path / "vgg16-00000000.pth")
     assert main([str(wrong), "--out", str(tmp_path / "out.weights.h5")]) == 2
     output = capsys.readouterr()
-    assert output.err.startswith(f"error: {wrong}: its SHA-256 begins with ")
+    assert output.err.startswith(f"error: file {wrong} has sha256 ")
     assert output.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == [wrong.name]
 
@@ -93,7 +93,7 @@ def test_missing_arguments(main, arguments, capsys):
 def test_download_reports_a_server_that_is_not_there(main, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert main(["--download", "--url", "http://127.0.0.1:9/vgg16-00000000.pth"]) == 2
-    assert "error: http://127.0.0.1:9/" in capsys.readouterr().err
+    assert "error: can't fetch http://127.0.0.1:9/" in capsys.readouterr().err
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

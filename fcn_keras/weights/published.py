@@ -1,0 +1,44 @@
+"""Where torchvision's weights are published, and the hash that torch puts into a file's name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from fcn_keras.download import Progress, download, verify
+
+VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/fcn-keras``, by default ``~/.cache/fcn-keras``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcn-keras"
+
+
+def claimed_hash(name: str) -> str | None:
+    """The 8 hex digits that torch's file names end in (``vgg16-397923af.pth``), if any."""
+    found = re.search(r"-([0-9a-f]{8})\.\w+$", name)
+    return found and found[1]
+
+
+def check_hash(path: Path) -> bool:
+    """Holds a file's SHA-256 against the digits in its name; returns whether there are any.
+
+    Raises:
+        InputError: there are, and the file's hash begins otherwise.
+    """
+    claimed = claimed_hash(path.name)
+    if claimed:
+        verify(path, sha256=claimed)
+    return claimed is not None
+
+
+def fetch_weights(url: str = VGG16_URL, progress: Progress | None = None) -> Path:
+    """Downloads `url` into the user's cache, verified by the hash in its name.
+
+    Raises:
+        InputError: as `fcn_keras.download.download`.
+    """
+    name = url.rsplit("/", 1)[-1]
+    return download(url, cache_folder() / name, sha256=claimed_hash(name), progress=progress)
