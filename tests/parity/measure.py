@@ -1,7 +1,7 @@
 """Measures how far fcn_keras' logits lie from the torch references'.
 
 ``python -m tests.parity.measure`` prints the table of docs/parity.md, ``... measure full`` the same
-with VGG16's 64 and the paper's 4096 filters (8 GB of memory).
+with VGG16's 64 and the paper's 4096 filters (5 GB of memory).
 """
 
 import os
