@@ -14,7 +14,7 @@ from keras import KerasTensor, layers
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.geometry import Grid, trunk
-from fcn_keras.models.layers import Bilinear, Crop, Upsample
+from fcn_keras.models.layers import Bilinear, Crop, ScaledNormal, Upsample
 from fcn_keras.models.vgg16 import normalize, vgg16_trunk
 
 # "At once" training scales the skips down, since their features are larger than fc7's
@@ -136,7 +136,7 @@ def _classifier(
             kernel,
             padding=padding,
             activation=None if batch_norm else "relu",
-            kernel_initializer="he_normal",
+            kernel_initializer=ScaledNormal(2.0, "fan_in"),
             data_format="channels_last",
             name=name,
         )(x)
@@ -166,7 +166,7 @@ class _Decoder:
     def score(self, x: KerasTensor, name: str) -> KerasTensor:
         # Zero scores start training at a loss of ln(num_classes); under batch normalisation and
         # ReLU they would stay zero for ever.
-        initializer = "glorot_normal" if self.batch_norm else "zeros"
+        initializer = ScaledNormal(1.0, "fan_avg") if self.batch_norm else "zeros"
         return layers.Conv2D(
             self.num_classes,
             1,

@@ -1,4 +1,4 @@
-"""The layers that FCN needs beside Keras' own: bilinear upsampling and cropping to another map."""
+"""What FCN needs beside Keras' own layers: bilinear upsampling, cropping, initial values."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ class Bilinear(keras.initializers.Initializer):
         plane = np.outer(_triangle(height), _triangle(width))
         kernel = plane[:, :, None, None] * np.eye(channels)
         return ops.convert_to_tensor(kernel, dtype=dtype or keras.config.floatx())
+
+
+@keras.saving.register_keras_serializable("fcn_keras")
+class ScaledNormal(keras.initializers.VarianceScaling):
+    """Normal values with variance ``scale / fan``, not truncated, as in PyTorch.
+
+    They are drawn by NumPy: JAX would compile a program for every shape of kernel, which takes
+    longer than anything else in building a model.
+    """
+
+    def __init__(self, scale: float, mode: str, seed: int | None = None):
+        super().__init__(scale, mode, "untruncated_normal", seed)
+
+    def __call__(self, shape, dtype=None):
+        *window, channels, filters = shape
+        fans = {"fan_in": channels, "fan_out": filters, "fan_avg": (channels + filters) / 2}
+        deviation = np.sqrt(self.scale / (fans[self.mode] * np.prod(window)))
+        values = np.random.default_rng(self.seed).standard_normal(shape, np.float32)
+        values *= np.float32(deviation)
+        return ops.convert_to_tensor(values, dtype=dtype or keras.config.floatx())
+
+    def get_config(self):
+        return {"scale": self.scale, "mode": self.mode, "seed": self._init_seed}
 
 
 def _triangle(size: int) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from keras import KerasTensor, initializers, layers
+from keras import KerasTensor, layers
+
+from fcn_keras.models.layers import ScaledNormal
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1], as torchvision's weights expect them.
 MEAN = (0.485, 0.456, 0.406)
@@ -44,7 +46,7 @@ def vgg16_trunk(x: KerasTensor, width: int = 64, first_padding: int = 1) -> dict
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer=_he_normal_fan_out(),
+                kernel_initializer=ScaledNormal(2.0, "fan_out"),
                 data_format="channels_last",
                 name=f"block{block}_conv{index}",
             )(x)
@@ -54,7 +56,3 @@ def vgg16_trunk(x: KerasTensor, width: int = 64, first_padding: int = 1) -> dict
         )(x)
         taps[f"pool{block}"] = x
     return taps
-
-
-def _he_normal_fan_out():
-    return initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
