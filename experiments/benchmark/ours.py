@@ -1,0 +1,99 @@
+"""The contenders that are this package, with or without its faster paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+import fcn_keras.jit
+from experiments.benchmark.case import Case, Contender
+from fcn_keras.inference import bind
+from fcn_keras.models import layers
+from fcn_keras.training.config import TrainConfig
+from fcn_keras.training.optimizer import make_optimizer
+from fcn_keras.training.setup import build_model
+from fcn_keras.training.step import init_state, make_step
+
+
+def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
+    """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
+    if contender in ("ours-stock-upsampling", "ours-stock"):
+        layers.Upsample.call = keras.layers.Conv2DTranspose.call
+    if contender in ("ours-default-xla", "ours-stock"):
+        fcn_keras.jit._compiler_options = dict
+    calls = {"predict": _predict, "train": _train, "upsample": _upsample}
+    return calls[case.verb](case), jax.block_until_ready, _device_peak
+
+
+def configuration(case: Case) -> TrainConfig:
+    """The training run whose network and step are measured: SGD with momentum and decay."""
+    return TrainConfig(
+        model=case.model,
+        crop_size=case.size,
+        batch_size=case.batch,
+        precision=case.precision,
+        trunk_width=case.trunk_width,
+        head_width=case.head_width,
+    )
+
+
+def images_and_masks(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Random pixels ``(B, S, S, 3)`` and labels ``(B, S, S)``, uint8; a 20th of them void."""
+    rng = np.random.default_rng(0)
+    shape = (case.batch, case.size, case.size)
+    images = rng.integers(256, size=(*shape, 3), dtype=np.uint8)
+    masks = rng.integers(case.num_classes, size=shape, dtype=np.uint8)
+    return images, np.where(rng.random(shape) < 0.05, np.uint8(255), masks)
+
+
+def _predict(case: Case) -> Callable:
+    model = build_model(configuration(case), case.num_classes)
+    predict = bind(model, lambda predict, images: predict(images))
+    images = jnp.asarray(images_and_masks(case)[0])
+    return lambda: predict(images)
+
+
+def _train(case: Case) -> Callable:
+    config = configuration(case)
+    model = build_model(config, case.num_classes)
+    optimizer = make_optimizer(config, total_steps=1000)
+    state = init_state(model, optimizer, config)
+    step = make_step(model, optimizer, config)
+    images, masks = images_and_masks(case)
+    batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
+
+    def call():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return metrics
+
+    return call
+
+
+def _upsample(case: Case) -> Callable:
+    """Forward and backward of one learned upsampling."""
+    classes, size = case.num_classes, case.size // case.stride
+    layer = layers.Upsample(
+        classes, 2 * case.stride, strides=case.stride, padding="same", use_bias=False
+    )
+    layer.build((None, None, None, classes))
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(case.batch, size, size, classes)), "float32")
+    probe = jnp.asarray(rng.normal(size=layer.compute_output_shape(x.shape)), "float32")
+
+    @fcn_keras.jit.jit
+    def both(kernel, x):
+        y, pull = jax.vjp(lambda kernel, x: layer.stateless_call([kernel], [], x)[0], kernel, x)
+        return y, pull(probe)
+
+    kernel = layer.kernel.value
+    return lambda: both(kernel, x)
+
+
+def _device_peak() -> float | None:
+    statistics = jax.devices()[0].memory_stats()
+    return statistics["peak_bytes_in_use"] / 1e6 if statistics else None

@@ -1,0 +1,134 @@
+"""The contenders that are PyTorch, and ONNX Runtime on what PyTorch exports."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from experiments.benchmark.case import Case, Contender
+from experiments.benchmark.torch_fcn import TorchFCN
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
+    """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
+    torch.backends.cudnn.benchmark = True
+    warnings.filterwarnings("ignore")  # the compilers' hints are not about the figures
+    if contender == "onnxruntime":
+        return _onnxruntime(case), lambda outputs: None, lambda: None
+    calls = {"predict": _predict, "train": _train, "upsample": _upsample}
+    call = calls[case.verb](case, contender)
+    return call, _wait, _device_peak
+
+
+def _network(case: Case) -> TorchFCN:
+    model = TorchFCN(case.model, case.num_classes, case.trunk_width, case.head_width)
+    return model.to(DEVICE)
+
+
+def _images(case: Case) -> torch.Tensor:
+    return torch.randint(
+        256, (case.batch, 3, case.size, case.size), dtype=torch.uint8, device=DEVICE
+    )
+
+
+def _arranged(model: nn.Module, contender: Contender) -> nn.Module:
+    """In the contender's memory layout. Compiled code is fastest channels last on a GPU."""
+    if contender == "torch-channels-last" or (contender == "torch-compile" and DEVICE == "cuda"):
+        model = model.to(memory_format=torch.channels_last)
+    return torch.compile(model) if contender == "torch-compile" else model
+
+
+def _autocast(case: Case):
+    if case.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(DEVICE, torch.bfloat16)
+
+
+def _layout(x: torch.Tensor, contender: Contender) -> torch.Tensor:
+    last = contender == "torch-channels-last"
+    return x.contiguous(memory_format=torch.channels_last) if last else x
+
+
+def _predict(case: Case, contender: Contender) -> Callable:
+    model = _arranged(_network(case).eval(), contender)
+    images = _layout(_images(case), contender)
+
+    def call():
+        with torch.inference_mode(), _autocast(case):
+            return model(images)
+
+    return call
+
+
+def _train(case: Case, contender: Contender) -> Callable:
+    network = _network(case).train()
+    model = _arranged(network, contender)
+    images = _layout(_images(case), contender)
+    masks = torch.randint(
+        case.num_classes, (case.batch, case.size, case.size), dtype=torch.int64, device=DEVICE
+    )
+    masks[torch.rand(masks.shape, device=DEVICE) < 0.05] = 255
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
+    criterion = nn.CrossEntropyLoss(ignore_index=255)
+
+    def call():
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(case):
+            loss = criterion(model(images), masks)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return call
+
+
+def _upsample(case: Case, contender: Contender) -> Callable:
+    """Forward and backward of one learned upsampling."""
+    classes, stride, size = case.num_classes, case.stride, case.size // case.stride
+    layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
+    layer = _arranged(layer.to(DEVICE), contender)
+    x = torch.randn(case.batch, classes, size, size, device=DEVICE)
+    x = _layout(x, contender).requires_grad_()
+    with torch.no_grad():
+        probe = torch.randn_like(layer(x))
+
+    def call():
+        return torch.autograd.grad(layer(x), [x, *layer.parameters()], probe)
+
+    return call
+
+
+def _onnxruntime(case: Case) -> Callable:
+    import onnxruntime
+
+    model, images = _network(case).eval(), _images(case)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "fcn.onnx")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        with contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(model, (images,), path, dynamo=True)
+        session = onnxruntime.InferenceSession(
+            path, providers=onnxruntime.get_available_providers()
+        )
+    feed = {session.get_inputs()[0].name: images.cpu().numpy()}
+    return lambda: session.run(None, feed)
+
+
+def _wait(outputs) -> None:
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def _device_peak() -> float | None:
+    return torch.cuda.max_memory_allocated() / 1e6 if DEVICE == "cuda" else None

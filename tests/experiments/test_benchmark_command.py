@@ -1,0 +1,247 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import tyro
+
+import fcn_keras
+from experiments import cli
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import case as cases
+from experiments.benchmark import feeding, workers
+from experiments.benchmark.case import Case
+from experiments.benchmark.costs import costs
+from experiments.benchmark.roofline import Limits, fixed_model
+from fcn_keras.data import Augmentation
+from fcn_keras.data.shapes import write_shapes
+
+TINY = ("--trunk-width", "2", "--head-width", "4", "--sizes", "32", "--repeats", "2")
+
+
+def run(monkeypatch, tmp_path, *arguments):
+    """The figures that a command writes."""
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments), "--json", str(path)])
+    cli.run(benchmark.main, benchmark.Verb, default=tyro.MISSING)
+    report = json.loads(path.read_text())
+    assert report["verb"] == arguments[0]
+    assert report["machine"]["versions"]["keras"]
+    return report["figures"]
+
+
+def small(verb="predict", **options):
+    return Case(verb=verb, trunk_width=2, head_width=4, size=32, **options)
+
+
+def test_vgg16_costs_what_its_authors_count():
+    """15.35 billion multiply-adds in the convolutions for 224 x 224 pixels."""
+    model = fcn_keras.fcn32s(21, input_shape=(224, 224, 3), head_width=1)
+    trunk = [c for c in costs(model, 1, False) if c.name.startswith("block") and "conv" in c.name]
+    assert sum(cost.flops for cost in trunk) == 2 * 15_346_630_656
+    assert trunk[0].bytes == 4 * (224 * 224 * (3 + 64) + 27 * 64)
+
+
+def test_costs_scale_with_the_batch_and_leave_out_gradients_that_nobody_needs():
+    model = fixed_model(small())
+    once, twice = costs(model, 1, False), costs(model, 2, False)
+    assert [2 * c.flops for c in once] == [c.flops for c in twice]
+    trained = {c.name: c.flops for c in costs(model, 1, True)}
+    forward = {c.name: c.flops for c in once}
+    ratio = {name: trained[name] / forward[name] for name in forward}
+    assert ratio["block1_conv1"] == ratio["upscore8"] == 2  # no image gradient; frozen
+    assert ratio["block1_conv2"] == ratio["fc6"] == ratio["score_pool3"] == 3
+    weights = sum(np.prod(v.shape) for v in model.trainable_variables)
+    assert trained["update"] == 6 * weights
+
+
+def test_half_precision_halves_the_activations_but_not_the_weights():
+    full, half = (
+        {c.name: c.bytes for c in costs(fixed_model(small(precision=p)), 1, False)}
+        for p in ("float32", "bfloat16")
+    )
+    weights = 4 * 3 * 3 * 2 * 2
+    assert half["block1_conv2"] - weights == (full["block1_conv2"] - weights) / 2
+    assert half["upscore8"] == full["upscore8"]  # float32 in both
+
+
+def test_the_larger_of_two_times_is_the_least():
+    limits = Limits(flops_per_second=100, bytes_per_second=10)
+    memory, compute = costs(fixed_model(small()), 1, False)[:2]
+    assert memory.name == "normalize" and memory.bound(100, 10) == "memory"
+    assert memory.seconds(100, 10) == memory.bytes / limits.bytes_per_second
+    assert compute.bound(1, 1) == "compute" and compute.seconds(1, 1) == compute.flops
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("training", [False, True])
+def test_costs_are_those_that_torch_counts(training):
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from experiments.benchmark.torch_fcn import TorchFCN
+
+    network = TorchFCN("fcn8s", 21, 2, 4)
+    with FlopCounterMode(display=False) as counter:
+        logits = network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+        if training:
+            logits.sum().backward()
+    counted = [
+        cost.flops
+        for cost in costs(fixed_model(small()), 1, training)
+        if "conv" in cost.name or cost.name.startswith(("fc", "score", "upscore"))
+    ]
+    assert sum(counted) == counter.get_total_flops()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["fcn8s", "fcn16s", "fcn32s"])
+def test_the_plain_torch_network_is_ours(name):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    from experiments.benchmark.torch_fcn import TorchFCN
+
+    ours, theirs = getattr(fcn_keras, name)(5, trunk_width=2, head_width=4), TorchFCN(name, 5, 2, 4)
+    rng = np.random.default_rng(0)
+    convolutions = [layer for layer in ours.layers if hasattr(layer, "kernel")]
+    plain = {kind: [m for m in theirs.modules() if type(m) is kind] for kind in (
+        nn.Conv2d, nn.ConvTranspose2d)}  # fmt: skip
+    for layer in convolutions:
+        layer.kernel.assign(layer.kernel + rng.normal(0, 0.1, layer.kernel.shape))
+        kind = nn.ConvTranspose2d if "upscore" in layer.name else nn.Conv2d
+        # The scores of the skips come behind the head in both.
+        module = plain[kind].pop(0)
+        assert module.weight.numel() == np.prod(layer.kernel.shape), layer.name
+        with torch.no_grad():
+            module.weight.copy_(torch.tensor(np.array(layer.kernel).transpose(3, 2, 0, 1)))
+            if layer.bias is not None:
+                module.bias.copy_(torch.tensor(np.array(layer.bias)))
+    images = rng.integers(256, size=(2, 64, 96, 3), dtype=np.uint8)
+    with torch.no_grad():
+        logits = theirs.eval()(torch.tensor(images.transpose(0, 3, 1, 2)))
+    expected = logits.numpy().transpose(0, 2, 3, 1)
+    scale = np.ptp(expected)
+    assert scale > 0.1
+    np.testing.assert_allclose(ours(images), expected, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"), [("predict", ["ours", "ours-stock"]), ("train", ["ours"])]
+)
+def test_contenders_take_turns(verb, names, monkeypatch, tmp_path, capsys):
+    arguments = (verb, *TINY, "--matrix", "64", "--contenders", *names)
+    (figures,) = run(monkeypatch, tmp_path, *arguments)
+    assert [row["contender"] for row in figures["results"]] == names
+    for row in figures["results"]:
+        assert row["error"] is None
+        assert len(row["seconds"]) == 2 and min(row["seconds"]) > 0
+        assert row["median"] == pytest.approx(np.median(row["seconds"]))
+        assert row["first_seconds"] > row["median"] and row["peak_megabytes"] > 50
+    assert names[-1] in capsys.readouterr().out
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("contender", ["torch", "torch-channels-last"])
+@pytest.mark.parametrize("verb", ["predict", "train", "upsample"])
+def test_every_verb_of_torch_runs(verb, contender):
+    pytest.importorskip("torch")
+    from experiments.benchmark import pytorch
+
+    call, wait, peak = pytorch.build(small(verb), contender)
+    wait(call())
+    assert peak() is None or peak() > 0
+
+
+def test_upsampling_is_timed_with_and_without_the_fast_path(monkeypatch, tmp_path):
+    figures = run(
+        monkeypatch, tmp_path, "upsample", "--strides", 2, "--size", 8, "--num-classes", 3,
+        "--repeats", 1, "--contenders", "ours", "ours-stock-upsampling",
+    )  # fmt: skip
+    assert [case["case"]["stride"] for case in figures] == [2]
+    # Three passes of two operations for 8 x 8 outputs, 2 x 2 taps and 3 x 3 classes.
+    assert figures[0]["flops"] == 3 * 2 * 64 * 4 * 9
+    assert all(row["median"] > 0 for row in figures[0]["results"])
+
+
+def test_a_contender_that_fails_is_a_row():
+    (result,) = workers.compare(small(num_classes=0), ["ours"], repeats=2)
+    assert result.error.startswith("InputError: num_classes=0 is not possible")
+    assert result.median is None
+
+
+def test_only_what_is_installed_takes_part(monkeypatch):
+    monkeypatch.setattr(cases, "installed", lambda package: package == "torch")
+    assert cases.contenders("predict", ()) == ("ours", *cases.PYTORCH)
+    monkeypatch.setattr(cases, "installed", lambda package: False)
+    assert cases.contenders("predict", ()) == ("ours",)
+
+
+@pytest.mark.parametrize("training", ["--training", "--no-training"])
+def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
+    arguments = ("roofline", *TINY, "--matrix", "64", training)
+    (figures,) = run(monkeypatch, tmp_path, *arguments)
+    rows = {row["name"]: row for row in figures["layers"]}
+    assert {"normalize", "block1_conv1", "fc6", "upscore8"} <= rows.keys()
+    assert ("update" in rows) == (training == "--training")
+    for row in rows.values():
+        assert row["intensity"] == row["flops"] / row["bytes"]
+        assert row["seconds"] is None or row["seconds"] > 0
+    assert rows["fc6"]["seconds"]
+    assert "total" in capsys.readouterr().out
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    root = tmp_path / "shapes"
+    write_shapes(root, train=4, val=2, size=48)
+    return feeding.Feed(dataset="shapes", data_dir=root, split="train", batch=2, size=32)
+
+
+def test_steps_of_a_batch_are_timed(shapes):
+    steps = feeding.stages(shapes, samples=6)
+    assert list(steps) == [
+        "decode image", "decode mask", "scale", "pad", "crop", "flip", "other", "stack"
+    ]  # fmt: skip
+    assert all(0 < ms < 1000 for ms in steps.values())
+
+
+@pytest.mark.torch
+def test_torch_is_fed_the_same_crops(shapes):
+    pytest.importorskip("torch")
+    batch = next(feeding._batches(feeding.replace(shapes, loader="torch")))
+    crops = [np.array(part) for part in batch]
+    assert [crop.shape for crop in crops] == [(2, 32, 32, 3), (2, 32, 32)]
+    source = feeding.open_dataset("shapes", shapes.data_dir, "train")
+    expected = [Augmentation(crop_size=32)(*source[i], seed=i)[0] for i in range(4)]
+    for crop in crops[0]:
+        assert any((crop == each).all() for each in expected)
+
+
+def test_batches_per_second_are_counted(shapes):
+    assert feeding.rate(shapes, seconds=0.2) > 1
+
+
+@pytest.mark.slow
+def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
+    (figures,) = run(monkeypatch, tmp_path, "startup", *TINY)
+    starts = {row["start"]: row for row in figures["starts"]}
+    first, second = (starts[f"ours, {which} with a cache"] for which in ("first", "second"))
+    assert second["first result"] < first["first result"]
+    assert second["total"] > second["import"] + second["load"] + second["first result"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("predict", "--sizes", 50), "--sizes 50: give multiples of 32"),
+        (("upsample", "--size", 30, "--strides", 8), "--size 30: give a multiple of the stride 8"),
+        (("predict", "--repeats", 0), "--repeats 0: give at least 1"),
+        (("train", "--contenders", "onnxruntime"), "--contenders onnxruntime can't train"),
+    ],
+)
+def test_what_is_refused(arguments, message, monkeypatch, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, tmp_path, *arguments)
+    assert stop.value.code == 2
+    assert f"error: {message}" in capsys.readouterr().err
