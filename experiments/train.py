@@ -6,21 +6,33 @@ cli.select_backend()
 
 import os
 import shlex
+import signal
 import sys
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
+import jax
 import keras
 import tyro
 from rich.console import Console
 
+from experiments.events import EventReporter, add_picture
 from experiments.progress import ConsoleReporter, scores_table
 from experiments.recipes import NAMES, load_recipe
 from fcn_keras import InputError, Segmenter, viz
 from fcn_keras.data import open_dataset
-from fcn_keras.training import DivergedError, Result, TrainConfig, train
+from fcn_keras.training import (
+    DivergedError,
+    Reporters,
+    Result,
+    SaveError,
+    StoppedError,
+    TrainConfig,
+    join,
+    train,
+)
 
 RUNS = Path("runs")
 PANEL_IMAGES = 4
@@ -36,28 +48,70 @@ class Options(cli.Options):
     """Folder of the run. Default: runs/RECIPE-TIME."""
     resume: bool = False
     """Go on with the run in --workdir, or with the recipe's newest one under runs/."""
+    distributed: bool = False
+    """One of several processes that train together: docs/training.md says how to start them."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
 
 
 def main(options: Options) -> None:
-    console = Console()
     config = options.config
     if keras.backend.backend() != "jax":
         raise InputError(
             f"--backend {keras.backend.backend()}: training is a JAX step; train with --backend "
             "jax, and use the saved model under any backend"
         )
+    if options.distributed:
+        if options.workdir is None:
+            raise InputError("--distributed needs --workdir, one folder that all processes see")
+        join()
     workdir = options.workdir or (_newest if options.resume else _new)(options.recipe)
+    console = Console(quiet=jax.process_index() > 0)
     console.print(f"Run folder: {workdir}", highlight=False)
     try:
         with ConsoleReporter(console, config.epochs) as reporter:
-            result = train(config, workdir, resume=options.resume, reporter=reporter)
-    except DivergedError as error:
+            both = Reporters(reporter, EventReporter(workdir))
+            result = train(
+                config, workdir, resume=options.resume, reporter=both, recipe=options.recipe
+            )
+    except (DivergedError, SaveError) as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    _finish(config, result, reporter, console)
+        _leave(f"error: {error}", 1)
+    except StoppedError as stopped:
+        name = signal.Signals(stopped.signal).name
+        again = _resume_command(options, workdir)
+        _leave(
+            f"Stopped by {name} after step {stopped.step}, which is saved. To go on:\n  {again}",
+            128 + stopped.signal,
+        )
+    except KeyboardInterrupt:
+        again = _resume_command(options, workdir)
+        _leave(f"Stopped at once. To go on from the last checkpoint:\n  {again}", 130)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or options.debug:
+            raise
+        reason = str(error).splitlines()[0]
+        _leave(f"error: another process ended ({reason}): start all again with --resume", 1)
+    if jax.process_index() == 0:
+        _finish(config, result, reporter, console)
+
+
+def _resume_command(options: Options, workdir: Path) -> str:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
+    if options.workdir is None:
+        arguments += ["--workdir", str(workdir)]
+    return shlex.join(["python", "-m", "experiments.train", *arguments, "--resume"])
+
+
+def _leave(text: str, status: int) -> NoReturn:
+    """Ends the process with a last word.
+
+    Not by way of Python's exit, which would wait: for a checkpoint that is being written, or for
+    other processes that are dead.
+    """
+    print(text, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _new(recipe: str) -> Path:
@@ -88,6 +142,7 @@ def _finish(
     )
     predictions = [segment(image) for image in images]
     viz.panel(images, truths, predictions, source.classes, folder.panel)
+    add_picture(folder.path, folder.panel, result.steps)
 
     data = ["--dataset", config.dataset]
     if config.data_dir is not None:

@@ -5,12 +5,14 @@ from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
 from fcn_keras.training.loop import Result, train
 from fcn_keras.training.loss import cross_entropy
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
-from fcn_keras.training.reporter import Reporter
+from fcn_keras.training.processes import join
+from fcn_keras.training.reporter import Reporter, Reporters
 from fcn_keras.training.step import State, averaged, init_state, make_step, write_back
 
 __all__ = [
     "DivergedError",
     "Reporter",
+    "Reporters",
     "Result",
     "SaveError",
     "State",
@@ -19,6 +21,7 @@ __all__ = [
     "averaged",
     "cross_entropy",
     "init_state",
+    "join",
     "make_optimizer",
     "make_schedule",
     "make_step",

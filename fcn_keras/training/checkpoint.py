@@ -60,6 +60,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path):
         self.directory = Path(directory).absolute()
+        self._unfinished = {p.name.split(".")[0] for p in self.directory.glob("*.*tmp*")}
         with self._writing():
             options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, cleanup_tmp_directories=True)
             self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -77,14 +78,11 @@ class Checkpoints:
                 f"the weights after step {progress.step} are not finite: lower --learning-rate, "
                 f"or set --clip-norm. {self._last()}"
             )
-        if not self.directory.is_dir():
-            raise SaveError(
-                f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "
-                "put it back and go on with --resume, or start again in a new folder"
-            )
         record = asdict(progress)
         record["checksums"] = [int(checksum), _crc(record)]
         with self._writing():
+            if not self.directory.is_dir():  # orbax would make it anew
+                raise FileNotFoundError
             self._manager.save(
                 progress.step,
                 args=ocp.args.Composite(
@@ -103,11 +101,13 @@ class Checkpoints:
     ) -> tuple[State, Progress] | None:
         """The newest whole checkpoint in the shape and placement of `state`; None if there is none.
 
-        Damaged ones are named to `warn` and moved aside.
+        `warn` is told of those that were never finished and of damaged ones, which are moved aside.
 
         Raises:
             InputError: there are checkpoints, but all are damaged.
         """
+        for name in self._unfinished:
+            warn(f"Warning: checkpoint {name} was never finished; it is left out.")
         damaged = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
@@ -171,6 +171,11 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # orbax raises what its many parts raise
+            if not self.directory.is_dir():
+                raise SaveError(
+                    f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "
+                    "put it back and go on with --resume, or start again in a new folder"
+                ) from error
             raise SaveError(
                 f"a checkpoint can't be written to {self.directory} ({reason(error)}): mend that, "
                 f"then go on with --resume. {self._last()}"

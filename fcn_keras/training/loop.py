@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.faults import DivergedError, StoppedError
+from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
@@ -34,7 +35,12 @@ class Result:
 
 
 def train(
-    config: TrainConfig, workdir: Path, *, resume: bool = False, reporter: Reporter | None = None
+    config: TrainConfig,
+    workdir: Path,
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    recipe: str | None = None,
 ) -> Result:
     """Trains as `config` says and leaves everything in `workdir`.
 
@@ -43,6 +49,7 @@ def train(
         workdir: Folder of the run: a new one, or with `resume` one that holds a run.
         resume: Go on from the newest checkpoint, to the same weights as without a break.
         reporter: Receives the run's events.
+        recipe: Name of the settings, for the record.
 
     Raises:
         InputError: an option, a file of the data set or the weights can't be used.
@@ -54,7 +61,12 @@ def train(
     folder = RunFolder(workdir)
     folder.check(config, resume)
     with StopRequest() as stop:
-        return _Run(config, folder, reporter or Reporter(), stop)()
+        run = _Run(config, folder, reporter or Reporter(), stop)
+        run.devices.meet("every process has checked the folder")
+        if run.writes:
+            folder.start(config, recipe)
+        run.devices.meet("the folder is there")
+        return run()
 
 
 class _Run:
@@ -81,10 +93,6 @@ class _Run:
         )
 
     def __call__(self) -> Result:
-        self.devices.meet("checked")
-        if self.writes:
-            self.folder.start(self.config)
-        self.devices.meet("started")
         self.checkpoints = Checkpoints(self.folder.checkpoints)
         state = self.devices.place(init_state(self.model, self.optimizer, self.config))
         restored = self.checkpoints.restore(state, self.reporter.message)
@@ -93,10 +101,14 @@ class _Run:
             self._catch_up(progress)
         try:
             self._train(state, progress)
-        except KeyboardInterrupt:
+        except StoppedError:
+            self.checkpoints.close()  # Not stopped in order before everything is on disk.
             raise
-        except BaseException:
-            self.checkpoints.close()
+        except Exception:
+            # Writing needs all processes, and the error may mean that one of them is dead.
+            if self.devices.alone:
+                with contextlib.suppress(SaveError):
+                    self.checkpoints.close()
             raise
         self.checkpoints.close()
         return Result(self.folder, progress.step, progress.best_mean_iou)

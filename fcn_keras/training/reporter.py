@@ -22,3 +22,30 @@ class Reporter:
 
     def epoch(self, row: dict, scores: Scores, best: bool) -> None:
         """An epoch ended with this row of log.csv; `best` if its model was kept."""
+
+
+class Reporters(Reporter):
+    """Hands every event to several reporters in turn."""
+
+    def __init__(self, *reporters: Reporter):
+        self.reporters = reporters
+
+    def message(self, text: str) -> None:
+        for reporter in self.reporters:
+            reporter.message(text)
+
+    def training(self, epoch: int, step: int, last_step: int) -> None:
+        for reporter in self.reporters:
+            reporter.training(epoch, step, last_step)
+
+    def step(self, step: int, loss: float, images: int) -> None:
+        for reporter in self.reporters:
+            reporter.step(step, loss, images)
+
+    def validating(self, done: int, total: int) -> None:
+        for reporter in self.reporters:
+            reporter.validating(done, total)
+
+    def epoch(self, row: dict, scores: Scores, best: bool) -> None:
+        for reporter in self.reporters:
+            reporter.epoch(row, scores, best)

@@ -74,7 +74,7 @@ class RunFolder:
                     f"{before.get(name)!r}: resume with the same value, or start a new run"
                 )
 
-    def start(self, config: TrainConfig) -> None:
+    def start(self, config: TrainConfig, recipe: str | None = None) -> None:
         """Makes the folder and records the settings, package versions and source commit.
 
         Raises:
@@ -82,7 +82,12 @@ class RunFolder:
         """
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
         versions["python"] = platform.python_version()
-        record = {"config": _settings(config), "versions": versions, "git": git_hash()}
+        record = {
+            "recipe": recipe,
+            "config": _settings(config),
+            "versions": versions,
+            "git": git_hash(),
+        }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             _write(self.config, json.dumps(record, indent=2) + "\n")
@@ -106,7 +111,7 @@ class RunFolder:
                 for row in csv.DictReader(file):
                     if row["step"] == str(step):
                         return {name: _number(row[name]) for name in COLUMNS}
-        except (OSError, KeyError, ValueError):  # it was deleted or edited
+        except (OSError, AttributeError, KeyError, ValueError):  # it was deleted or edited
             pass
         return None
 
@@ -122,10 +127,8 @@ class RunFolder:
 
 
 def _settings(config: TrainConfig) -> dict:
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
+    """The settings as they come back from JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def _number(text: str) -> int | float:
