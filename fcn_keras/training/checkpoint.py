@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
@@ -55,15 +56,31 @@ class Checkpoints:
 
     `save` copies the state to the host and writes it in the background. A checkpoint gets its
     name when it is whole, and an older one goes only after that. Each holds checksums, so that a
-    damaged one is found out whatever the damage.
+    damaged one is found out whatever the damage. With several processes all call every method,
+    process 0 alone writes, and each reads for itself.
     """
 
     def __init__(self, directory: Path):
         self.directory = Path(directory).absolute()
         self._unfinished = {p.name.split(".")[0] for p in self.directory.glob("*.*tmp*")}
+        self._process = jax.process_index()
         with self._writing():
-            options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, cleanup_tmp_directories=True)
-            self._manager = ocp.CheckpointManager(self.directory, options=options)
+            if self._process == 0:
+                self.directory.mkdir(exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=KEEP,
+                    create=False,
+                    cleanup_tmp_directories=self._process == 0,
+                    # orbax would let processes wait for each other, and all of them write.
+                    multiprocessing_options=ocp.options.MultiprocessingOptions(
+                        primary_host=self._process,
+                        active_processes={self._process},
+                        barrier_sync_key_prefix=f"process{self._process}",
+                    ),
+                ),
+            )
 
     def save(self, state: State, progress: Progress) -> None:
         """Starts to write a checkpoint; returns when `state` may be given away.
@@ -78,6 +95,8 @@ class Checkpoints:
                 f"the weights after step {progress.step} are not finite: lower --learning-rate, "
                 f"or set --clip-norm. {self._last()}"
             )
+        if self._process:
+            return
         record = asdict(progress)
         record["checksums"] = [int(checksum), _crc(record)]
         with self._writing():
@@ -86,7 +105,7 @@ class Checkpoints:
             self._manager.save(
                 progress.step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state._asdict()),
+                    state=ocp.args.StandardSave(jax.device_get(state)._asdict()),
                     progress=ocp.args.JsonSave(record),
                 ),
             )
@@ -138,14 +157,16 @@ class Checkpoints:
         self._manager.close()
 
     def _read(self, step: int, state: State) -> tuple[State, Progress]:
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, state._asdict())
+        target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), state._asdict())
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()
             ),
         )
-        state, record = State(**restored["state"]), restored["progress"]
+        shardings = jax.tree.map(lambda x: x.sharding, state)
+        state = jax.device_put(State(**restored["state"]), shardings)
+        record = restored["progress"]
         expected = record.pop("checksums")
         if [int(_inspect(state)[0]), _crc(record)] != expected:
             raise ValueError("its checksum is another")
@@ -155,12 +176,12 @@ class Checkpoints:
         """Renames checkpoints: their numbers are needed again, and a person may want to look."""
         if not steps:
             return
-        if jax.process_index() == 0:
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("all have read")
+        if self._process == 0:
             for step in steps:
                 (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("damaged checkpoints set aside")
-        self._manager.reload()
+            self._manager.reload()
 
     def _last(self) -> str:
         steps = [int(path.name) for path in self.directory.glob("*") if path.name.isdigit()]

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 
 import pytest
 
@@ -34,5 +35,7 @@ def test_second_interrupt_stops_at_once(config, tmp_path, assert_same_run, scrip
 
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, reporter=script(("step", 5), interrupt_twice))
+    while list(tmp_path.glob("checkpoints/*tmp*")):
+        time.sleep(0.05)  # This process lives on, and with it the writing.
     train(config, tmp_path, resume=True)
     assert_same_run(tmp_path)
