@@ -146,7 +146,7 @@ class Checkpoints:
             )
         return None
 
-    def close(self) -> None:
+    def wait(self) -> None:
         """Waits until everything is on disk.
 
         Raises:
@@ -154,6 +154,10 @@ class Checkpoints:
         """
         with self._writing():
             self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits like `wait`, and ends orbax's threads."""
+        self.wait()
         self._manager.close()
 
     def _read(self, step: int, state: State) -> tuple[State, Progress]:

@@ -1,6 +1,10 @@
 import os
+import shlex
+import signal
+import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,22 @@ def run(*arguments, **environment):
     )
 
 
+def events(workdir):
+    """The tags in a run's TensorBoard files, read by the library's own protocol buffers."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    tags = set()
+    for path in (workdir / "events").iterdir():
+        content = path.read_bytes()
+        while content:
+            size, header_crc = struct.unpack("<QI", content[:12])
+            assert header_crc == masked_crc32c(content[:8])
+            tags |= {value.tag for value in Event.FromString(content[12 : 12 + size]).summary.value}
+            content = content[16 + size :]
+    return tags
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data") / "shapes"
@@ -41,13 +61,15 @@ def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
     done = run(*tiny, "--workdir", str(workdir))
     assert done.returncode == 0, done.stderr
     names = {path.name for path in workdir.iterdir()}
-    files = {"best.keras", "config.json", "curves.png", "log.csv", "panel.png", "checkpoints"}
-    assert names == files
+    files = {"best.keras", "config.json", "log.csv", "curves.png", "panel.png"}
+    assert names == files | {"checkpoints", "events"}
     for picture in ("curves.png", "panel.png"):
-        assert min(Image.open(workdir / picture).size) > 200
+        with Image.open(workdir / picture) as image:
+            assert min(image.size) > 200
     assert "frequency weighted" in done.stdout
     for command in ("evaluate", "predict", "export"):
         assert f"python -m experiments.{command} {workdir}/best.keras" in done.stdout
+    assert events(workdir) >= {"mean_iou", "train_loss", "learning_rate", "panel"}
     assert "\x1b" not in done.stdout  # no bar, no colours where the output is a file
 
 
@@ -56,7 +78,6 @@ def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
     [
         (["--recipe", "nothing"], "--recipe nothing: no such recipe; choose from camvid_fcn8s,"),
         (["--dataset", "cityscapes"], "no data set named 'cityscapes'; choose from shapes,"),
-        (["--dataset", "voc2012"], "data set voc2012 needs its folder; give it as --data-dir"),
         (["--crop-size", "0"], "crop_size=0 must be above 0"),
         (["--weights", "none.pth"], "none.pth"),
         (["--workdir", "/proc/run"], "workdir /proc/run can't be written"),
@@ -71,10 +92,51 @@ def test_bad_input_is_one_line_and_status_2(tiny, tmp_path, arguments, message):
     assert len([line for line in done.stderr.splitlines() if line.startswith("error: ")]) == 1
 
 
+def test_a_data_set_without_its_folder(tmp_path):
+    done = run("--dataset", "voc2012", "--workdir", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert "error: data set voc2012 needs its folder; give it as --data-dir" in done.stderr
+
+
 def test_unknown_options_fail():
     done = run("--learnig-rate", "1")
     assert done.returncode == 2
     assert "learnig-rate" in done.stdout + done.stderr
+
+
+def test_stops_on_sigterm_and_says_how_to_go_on(tiny, tmp_path):
+    run_folder = tmp_path / "a run"
+    arguments = [*tiny, "--epochs", "2000", "--schedule", "constant", "--workdir", str(run_folder)]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (run_folder / "log.csv").exists():
+        assert worker.poll() is None, worker.communicate()
+        time.sleep(0.05)
+    worker.send_signal(signal.SIGTERM)
+    _, error = worker.communicate(timeout=120)
+    assert worker.returncode == 143, error
+    said, command = error.splitlines()[-2:]
+    step = int(said.removeprefix("Stopped by SIGTERM after step ").split(",")[0])
+    _, _, _, *again = shlex.split(command)
+    assert again == [*arguments, "--resume"]
+    done = run(*again, "--max-steps", str(step + 1))
+    assert done.returncode == 0, done.stderr
+    assert f"Resumed at step {step} of {step + 1}." in done.stdout
+
+
+def test_distributed_needs_a_folder_and_the_whole_environment(tiny, tmp_path):
+    done = run(*tiny, "--distributed")
+    assert done.returncode == 2
+    assert "error: --distributed needs --workdir" in done.stderr
+    done = run(*tiny, "--distributed", "--workdir", str(tmp_path / "x"), JAX_PROCESS_ID="1")
+    assert done.returncode == 2
+    assert "error: distributed: JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES must be" in done.stderr
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])

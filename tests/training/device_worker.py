@@ -15,13 +15,13 @@ if __name__ == "__main__":
     # albumentations imports torch where it is installed, which takes longer than this whole run.
     sys.modules["torch"] = None
 
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
+import jax
+import numpy as np
 
-from fcn_keras.data import open_dataset  # noqa: E402
-from fcn_keras.evaluation import Evaluator  # noqa: E402
-from fcn_keras.training import Reporter, TrainConfig, join, train  # noqa: E402
-from fcn_keras.training.setup import Devices, build_model  # noqa: E402
+from fcn_keras.data import open_dataset
+from fcn_keras.evaluation import Evaluator
+from fcn_keras.training import Reporter, TrainConfig, join, train
+from fcn_keras.training.setup import Devices, build_model
 
 
 class Losses(Reporter):

@@ -121,9 +121,10 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes(data, tmp_path, vic
     workers[victim].kill()
     killed = time.perf_counter()
     other = workers[1 - victim]
-    _, err = other.communicate(timeout=HEARTBEAT_SECONDS + 30)
+    _, error = other.communicate(timeout=HEARTBEAT_SECONDS + 30)
     seconds = time.perf_counter() - killed
-    print(f"killed process {victim}: the other ended after {seconds:.1f} s")
+    workers[victim].communicate()
+    print(f"killed process {victim}: the other ended after {seconds:.1f} s, with {error[-400:]}")
     assert other.returncode not in (0, None)
     assert seconds < HEARTBEAT_SECONDS + 10
     # On with another number of devices.

@@ -54,9 +54,15 @@ def test_finished_run_resumes_to_nothing_and_then_for_more_epochs(config, tmp_pa
         assert all(row[name] == expected[name] for name in row.keys() - times)
 
 
-def test_max_steps_ends_within_an_epoch(config, tmp_path):
-    result = train(dataclasses.replace(config, max_steps=4, max_val_images=2), tmp_path)
-    assert [row["step"] for row in rows(result.folder.log)] == ["3", "4"]
+def test_max_steps_ends_within_an_epoch(config, tmp_path, script):
+    short = dataclasses.replace(config, max_steps=4, max_val_images=2, learning_rate=1e-5)
+    reporter = script(None, None)
+    result = train(short, tmp_path, reporter=reporter)
+    log = rows(result.folder.log)
+    assert [row["step"] for row in log] == ["3", "4"]
+    # So small a rate leaves the scores at zero, where the first class wins everywhere.
+    warning = "Warning: no pixel was right but those of background: the model predicts one class"
+    assert sum(text.startswith(warning) for text in reporter.messages) == 2
 
 
 def test_refuses_a_folder_with_a_run(whole, config):

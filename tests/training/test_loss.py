@@ -47,3 +47,15 @@ def test_all_void_is_zero_not_nan(sample):
     logits, mask = sample
     loss, pixels = cross_entropy(logits, np.full_like(mask, VOID))
     assert (float(loss), float(pixels)) == (0, 0)
+
+
+def test_class_weights_equal_a_weighted_loop(sample):
+    logits, mask = sample
+    weights = [0.5, 2.0, 0.0, 1.0]
+    total, count = 0.0, 0.0
+    for scores, label in zip(logits.reshape(-1, 4).astype("float64"), mask.ravel(), strict=True):
+        if label != VOID:
+            total -= weights[label] * np.log(np.exp(scores[label]) / np.exp(scores).sum())
+            count += weights[label]
+    found = [float(x) for x in cross_entropy(logits, mask, weights)]
+    assert found == pytest.approx([total, count], rel=1e-6)

@@ -89,3 +89,38 @@ def test_a_batch_without_labels_changes_nothing(config, batch):
     assert float(metrics[0].grad_norm) == 0
     for variable in model.trainable_variables:
         np.testing.assert_array_equal(variable.value, state.params[variable.path])
+
+
+def test_the_originals_solver_equals_its_mean_form_at_a_fixed_size(tiny):
+    """Summed loss, rate 1e-10, decay 5e-4 against the mean over 32 x 32 pixels."""
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": rng.integers(0, 256, (1, 32, 32, 3)).astype("uint8"),
+        "mask": rng.integers(0, 6, (1, 32, 32)).astype("uint8"),
+    }
+    pixels = 32 * 32
+    # A rate that moves the weights well above rounding, as 1e-10 does with a wide network.
+    original = dataclasses.replace(
+        tiny,
+        optimizer="sgd",
+        loss="sum",
+        batch_size=1,
+        momentum=0.99,
+        learning_rate=1e-4,
+        weight_decay=5e-4,
+        schedule="constant",
+        dropout=0.0,
+    )
+    mean = dataclasses.replace(
+        original, loss="mean", learning_rate=1e-4 * pixels, weight_decay=5e-4 / pixels
+    )
+    start, summed, metrics = steps(original, batch, count=4)
+    _, averaged, mean_metrics = steps(mean, batch, count=4)
+    for a, b in zip(metrics, mean_metrics, strict=True):
+        assert float(a.loss_sum) == pytest.approx(float(b.loss_sum), rel=1e-5)
+        assert float(a.grad_norm) == pytest.approx(pixels * float(b.grad_norm), rel=1e-4)
+    initial = {v.path: np.array(v.value) for v in start.trainable_variables}
+    for name, value in summed.params.items():
+        moved = np.array(value) - initial[name]
+        np.testing.assert_allclose(averaged.params[name] - initial[name], moved, atol=1e-5)
+    assert np.abs(summed.params["score_fr/bias"] - initial["score_fr/bias"]).max() > 1e-2
