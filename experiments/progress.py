@@ -53,7 +53,7 @@ class ConsoleReporter(Reporter):
         self.bar.stop()
 
     def message(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def training(self, epoch: int, step: int, last_step: int) -> None:
         self.first_step = step

@@ -4,6 +4,7 @@ from experiments import cli
 
 cli.select_backend()
 
+import logging
 import os
 import shlex
 import signal
@@ -60,6 +61,8 @@ def main(options: Options) -> None:
             f"--backend {keras.backend.backend()}: training is a JAX step; train with --backend "
             "jax, and use the saved model under any backend"
         )
+    if not options.debug:
+        _silence_orbax()
     if options.distributed:
         if options.workdir is None:
             raise InputError("--distributed needs --workdir, one folder that all processes see")
@@ -94,6 +97,13 @@ def main(options: Options) -> None:
         _leave(f"error: another process ended ({reason}): start all again with --resume", 1)
     if jax.process_index() == 0:
         _finish(config, result, reporter, console)
+
+
+def _silence_orbax() -> None:
+    """Leaves out its many lines about a failed write: the error says it in one."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda _: None
 
 
 def _resume_command(options: Options, workdir: Path) -> str:

@@ -93,7 +93,8 @@ class RunFolder:
             _write(self.config, json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise InputError(
-                f"workdir {self.path} can't be written ({reason(error)}): choose another folder"
+                f"workdir {self.path} can't be written ({reason(error)}): make it writable, or "
+                "choose another folder"
             ) from error
 
     def write_log(self, rows: list[dict]) -> None:
