@@ -90,6 +90,10 @@ def main(options: Options) -> None:
     except KeyboardInterrupt:
         again = _resume_command(options, workdir)
         _leave(f"Stopped at once. To go on from the last checkpoint:\n  {again}", 130)
+    except (InputError, OSError) as error:
+        if jax.process_count() == 1 or options.debug:
+            raise
+        _leave(f"error: {error}", 2)
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or options.debug:
             raise

@@ -102,16 +102,19 @@ class _Run:
         try:
             self._train(state, progress)
         except StoppedError:
-            self.checkpoints.close()  # Not stopped in order before everything is on disk.
+            self._close()  # Not stopped in order before everything is on disk.
             raise
         except Exception:
-            # Writing needs all processes, and the error may mean that one of them is dead.
-            if self.devices.alone:
-                with contextlib.suppress(SaveError):
-                    self.checkpoints.close()
+            with contextlib.suppress(SaveError):
+                self.checkpoints.close()
             raise
-        self.checkpoints.close()
+        self._close()
         return Result(self.folder, progress.step, progress.best_mean_iou)
+
+    def _close(self) -> None:
+        """Waits for the last checkpoint, and so do other processes: the end of one ends all."""
+        self.checkpoints.close()
+        self.devices.meet("everything is on disk")
 
     def _catch_up(self, progress: Progress) -> None:
         """Takes the row of a validation that came after the checkpoint from log.csv."""

@@ -36,7 +36,8 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
             _number(VARIABLES[1], count),
             _number(VARIABLES[2], index),
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=HEARTBEAT_SECONDS,
+            # At the end the others wait for process 0, which draws the pictures.
+            shutdown_timeout_seconds=10 * HEARTBEAT_SECONDS,
         )
     except InputError:
         raise

@@ -20,7 +20,7 @@ from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import SaveError, reason
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
-# A resumed run may differ in these; the weights it reaches for a given step do not depend on them.
+# A resumed run may differ in these. Only the poly schedule depends on them: on the number of steps.
 MAY_CHANGE = {"data_dir", "epochs", "max_steps", "workers", "checkpoint_steps"}
 COLUMNS = (
     "epoch",
