@@ -10,11 +10,12 @@ from fcn_keras.errors import InputError
 
 PYTORCH = ("torch", "torch-channels-last", "torch-compile")
 
-# Ours without the faster upsampling, without the compiler options, and without both, stand beside
-# what users get.
+# Ours without the faster upsampling, without the faster convolutions, without the compiler options,
+# and without all of them, stand beside what users get.
 Contender = Literal[
     "ours",
     "ours-stock-upsampling",
+    "ours-stock-convolutions",
     "ours-default-xla",
     "ours-stock",
     "torch",

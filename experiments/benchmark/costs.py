@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from fcn_keras.models.layers import Upsample
+from fcn_keras.models.layers import Convolution, Upsample
 
 FLOAT = 4  # bytes of a weight, which is float32 whatever the layer computes in
 
@@ -124,6 +124,7 @@ def _update(model: keras.Model) -> Cost:
 
 _TYPES = {
     layers.Conv2D: _convolution,
+    Convolution: _convolution,
     layers.Conv2DTranspose: _convolution,
     Upsample: _convolution,
     layers.MaxPooling2D: _pool,

@@ -23,6 +23,8 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
     if contender in ("ours-stock-upsampling", "ours-stock"):
         layers.Upsample.call = keras.layers.Conv2DTranspose.call
+    if contender in ("ours-stock-convolutions", "ours-stock"):
+        layers.Convolution.convolution_op = keras.layers.Conv2D.convolution_op
     if contender in ("ours-default-xla", "ours-stock"):
         fcn_keras.jit._compiler_options = dict
     calls = {"predict": _predict, "train": _train, "upsample": _upsample}

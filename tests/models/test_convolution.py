@@ -1,0 +1,141 @@
+"""The convolutions for CPUs against the stock layer in float64 and float32."""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from fcn_keras.models import layers, taps, winograd
+from fcn_keras.models.layers import Convolution
+
+
+def stock(x, kernel):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
+
+
+def outputs_and_gradients(function, x, kernel, probe):
+    y, pull = jax.vjp(function, x, kernel)
+    return {"output": y, **dict(zip(("input", "kernel"), pull(probe), strict=True))}
+
+
+def assert_close(function, shape, filters, size, tolerance):
+    """To `tolerance` times the range of what float64 gives."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape)
+    kernel = rng.normal(size=(size, size, shape[-1], filters))
+    probe = rng.normal(size=(*shape[:3], filters))
+    with jax.enable_x64(True):
+        expected = jax.tree.map(np.array, outputs_and_gradients(stock, x, kernel, probe))
+    single = (jnp.asarray(a, "float32") for a in (x, kernel, probe))
+    for part, ours in outputs_and_gradients(function, *single).items():
+        assert ours.shape == expected[part].shape
+        assert ours.dtype == np.float32
+        scale = np.ptp(expected[part])
+        np.testing.assert_allclose(
+            ours, expected[part], rtol=0, atol=tolerance * scale, err_msg=part
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 9, 14, 8), (1, 8, 8, 64)])
+def test_winograd_equals_the_direct_sum(shape):
+    assert_close(winograd.convolve, shape, filters=6, size=3, tolerance=3e-6)
+
+
+def test_winograd_transforms_are_exact_for_polynomials():
+    """Products of two polynomials: degree 3 (4 outputs) times degree 2 has 6 coefficients."""
+    rng = np.random.default_rng(0)
+    tile, kernel = rng.normal(size=6), rng.normal(size=3)
+    outputs = winograd.PRODUCTS @ ((winograd.KERNELS @ kernel) * (winograd.INPUTS @ tile))
+    np.testing.assert_allclose(outputs, np.correlate(tile, kernel, "valid"), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [5, 7])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 3, 8, 5), (1, 9, 7, 4)])
+def test_taps_equal_the_direct_sum(shape, size):
+    assert_close(taps.convolve, shape, filters=6, size=size, tolerance=2e-6)
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Which function `Convolution` took, with the thresholds out of the way."""
+    monkeypatch.setattr(layers, "_WINOGRAD_CHANNELS", 1)
+    monkeypatch.setattr(layers, "_WINOGRAD_TILES", 1)
+    taken = []
+    for module in (winograd, taps):
+
+        def spy(x, kernel, original=module.convolve, name=module.__name__):
+            taken.append(name.split(".")[-1])
+            return original(x, kernel)
+
+        monkeypatch.setattr(module, "convolve", spy)
+    return taken
+
+
+def both(x, *arguments, **options):
+    """Outputs and gradients of ours and the stock layer with the same weights."""
+    results = []
+    rng = np.random.default_rng(0)
+    pair = [kind(*arguments, **options) for kind in (Convolution, keras.layers.Conv2D)]
+    for layer in pair:
+        layer.build(x.shape)
+    x = jnp.asarray(x)
+    weights = [jnp.asarray(rng.normal(size=v.shape), "float32") for v in pair[1].weights]
+    for layer in pair:
+        y, pull = jax.vjp(lambda w, x, layer=layer: layer.stateless_call(w, [], x)[0], weights, x)
+        results.append([y, *pull(np.ones_like(y))[0], pull(np.ones_like(y))[1]])
+    return results
+
+
+@pytest.mark.parametrize(
+    ("kernel_size", "options", "path"),
+    [
+        (3, {"activation": "relu"}, ["winograd"]),
+        (7, {"activation": "relu"}, ["taps"]),
+        (7, {"use_bias": False}, ["taps"]),
+        (1, {}, []),
+        (4, {}, []),
+        ((3, 5), {}, []),
+        (3, {"strides": 2}, []),
+        (3, {"dilation_rate": 2}, []),
+        (3, {"padding": "valid"}, []),
+        (3, {"groups": 2}, []),
+    ],
+    ids=str,
+)
+def test_equals_the_stock_layer(kernel_size, options, path, fast):
+    x = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype("float32")
+    ours, theirs = both(x, 8, kernel_size, **{"padding": "same", **options})
+    assert fast[:1] == path
+    for part, expected in zip(ours, theirs, strict=True):
+        assert part.shape == expected.shape
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+
+
+def test_half_precision_and_open_shapes_use_the_stock_path(fast):
+    layer = Convolution(8, 3, padding="same", dtype="bfloat16")
+    layer(np.ones((1, 8, 8, 4)))
+    keras.Sequential([keras.Input((None, None, 4)), Convolution(8, 3, padding="same")])
+    assert fast == []
+
+
+def test_thresholds_leave_narrow_layers_and_small_maps_to_xla():
+    x = np.zeros((1, 32, 32, 256), "float32")
+    assert Convolution(256, 3, padding="same")._fast(x) is winograd.convolve
+    assert Convolution(255, 3, padding="same")._fast(x) is None
+    assert Convolution(256, 3, padding="same")._fast(x[:, :28]) is None
+    assert Convolution(8, 7, padding="same")._fast(x) is taps.convolve
+    assert Convolution(8, 7, padding="same")._fast(np.zeros((1, 32, 33, 8), "float32")) is None
+
+
+def test_other_devices_use_the_stock_path(fast, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert Convolution(8, 3, padding="same")._fast(np.zeros((1, 32, 32, 4), "float32")) is None
+
+
+def test_saves_and_loads_with_the_stock_config():
+    layer = Convolution(8, 3, padding="same", name="conv")
+    twin = keras.layers.Conv2D(8, 3, padding="same", name="conv")
+    assert layer.get_config() == twin.get_config()
+    assert type(keras.layers.deserialize(keras.layers.serialize(layer))) is Convolution
