@@ -87,14 +87,14 @@ class Matrix:
         return Outcome(name, kills, differences(self.expected, read_run(run)))
 
     def _start(self, run: Path, kill_at: str = "") -> subprocess.Popen:
-        log = (self.folder / f"{run.name}.txt").open("ab")
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.training.kill_worker", str(run), kill_at],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=log,
-            stderr=log,
-        )
+        with (self.folder / f"{run.name}.txt").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.training.kill_worker", str(run), kill_at],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
 
     def _kill(self, run: Path, moment: str | float) -> str:
         if isinstance(moment, str) and not moment.startswith("write"):

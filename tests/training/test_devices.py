@@ -15,6 +15,7 @@ from fcn_keras.data.shapes import write_shapes
 from fcn_keras.training.processes import HEARTBEAT_SECONDS
 from tests.training import device_worker
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
@@ -76,7 +77,6 @@ def assert_same(found, one):
         assert found["scores"][name] == (pytest.approx(value) if name == "loss" else value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("devices", [2, 4])
 def test_devices_share_the_batch(one, data, tmp_path, devices):
     worker = start(["tests.training.device_worker", tmp_path / "run", data], devices)
@@ -112,7 +112,6 @@ def wait_for_checkpoint(worker, run):
     return saved
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_other_and_the_run_resumes(data, tmp_path, victim):
     run = tmp_path / "run"
@@ -134,7 +133,6 @@ def test_a_killed_process_ends_the_other_and_the_run_resumes(data, tmp_path, vic
     assert "Resumed at step" in out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_one_process_stops_both_at_one_step(data, tmp_path, number):
     run = tmp_path / "run"

@@ -1,10 +1,35 @@
-"""A few kills; ``python -m tests.training.kill_matrix`` runs the whole matrix."""
+"""One kill quickly, and the kill matrix, which runs by itself too (see kill_matrix.py)."""
 
+import pickle
 import random
+import subprocess
+import sys
+import time
 
 import pytest
 
+from fcn_keras.training import train
 from tests.training import kill_matrix
+
+TRAIN = """
+import pickle, sys
+from fcn_keras.training import train
+train(*pickle.load(sys.stdin.buffer))
+"""
+
+
+def test_killed_while_writing_a_checkpoint(config, tmp_path, assert_same_run):
+    run = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", TRAIN], stdin=subprocess.PIPE) as worker:
+        pickle.dump((config, run), worker.stdin)
+        worker.stdin.close()
+        while not list(run.glob("checkpoints/3.*tmp*")):
+            assert worker.poll() is None
+            time.sleep(0.0005)
+        worker.kill()
+    assert not (run / "best.keras").exists()
+    train(config, run, resume=True)
+    assert_same_run(run)
 
 
 @pytest.fixture(scope="module")
@@ -14,10 +39,6 @@ def matrix(tmp_path_factory):
 
 def check(outcome):
     assert outcome.kills and not outcome.differences, outcome
-
-
-def test_two_kills_and_then_bit_equal(matrix):
-    check(matrix.case("two kills", ["write 8", "validating 1 of epoch 3"]))
 
 
 @pytest.mark.slow
