@@ -19,25 +19,27 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     height, width = x.shape[1:3]
     if min(height, width) < kernel.shape[0]:
-        return _sum_of_taps(x, kernel, contract=0)
+        return _sum_of_taps(x, kernel)
     # Large enough for XLA's own way.
     numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
 
 
-def _sum_of_taps(x, kernel, contract: int):
-    """Sums over the taps and over the kernel's axis ``2 + contract``."""
+def _sum_of_taps(x, kernel, transposed: bool = False):
+    """Sums over the taps and C or, for the gradient of the input, over the turned taps and F."""
     batch, height, width, channels = x.shape
     size = kernel.shape[0]
     padded = _pad(x, size)
-    axes = (((1,), (contract,)), ((), ()))
+    axes = (((1,), (int(transposed),)), ((), ()))
 
     def add(total, tap):
         y, x = tap // size, tap % size
         window = jax.lax.dynamic_slice(padded, (0, y, x, 0), (batch, height, width, channels))
-        return total + jax.lax.dot_general(window.reshape(-1, channels), kernel[y, x], axes), None
+        # Turning the whole kernel would copy it: 400 MB for fc6.
+        plane = kernel[size - 1 - y, size - 1 - x] if transposed else kernel[y, x]
+        return total + jax.lax.dot_general(window.reshape(-1, channels), plane, axes), None
 
-    total = jnp.zeros((batch * height * width, kernel.shape[3 - contract]), x.dtype)
+    total = jnp.zeros((batch * height * width, kernel.shape[2 if transposed else 3]), x.dtype)
     total, _ = jax.lax.scan(add, total, jnp.arange(size * size))
     return total.reshape(batch, height, width, -1)
 
@@ -67,8 +69,10 @@ def _forward(x, kernel):
 
 def _backward(residuals, gradient):
     x, kernel = residuals
-    turned = kernel[::-1, ::-1]
-    return _sum_of_taps(gradient, turned, contract=1), _kernel_gradient(x, gradient, len(kernel))
+    return (
+        _sum_of_taps(gradient, kernel, transposed=True),
+        _kernel_gradient(x, gradient, kernel.shape[0]),
+    )
 
 
 convolve.defvjp(_forward, _backward)
