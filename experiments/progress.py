@@ -1,4 +1,4 @@
-"""Shows a training run: a bar while it works, a line an epoch, a table of classes at the end."""
+"""Shows a training run: a bar (or lines in a log), a line an epoch, a table of classes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fcn_keras.evaluation import Scores
 from fcn_keras.labels import ClassTable
 from fcn_keras.training import Reporter
 
+LINE_EVERY = 20  # steps, where the output is not a terminal
 EPOCH_LINE = (
     "epoch {epoch:3d}  step {step:6d}  train loss {train_loss:6.4f}  val loss {val_loss:6.4f}  "
     "pixel acc {pixel_accuracy:.4f}  mean acc {mean_accuracy:.4f}  mIoU {mean_iou:.4f}  "
@@ -61,6 +62,8 @@ class ConsoleReporter(Reporter):
         self.bar.reset(self.task, description=description, total=last_step - step, status="")
 
     def step(self, step: int, loss: float, images: int) -> None:
+        if not self.console.is_terminal and (step % LINE_EVERY == 0 or step == 1):
+            self.console.print(f"step {step:6d}  loss {loss:.4f}", highlight=False)
         done = step - self.first_step
         task = self.bar.tasks[0]
         rate = f"{task.speed * images:.1f} images/s" if task.speed else ""

@@ -1,6 +1,7 @@
 """Training batches: the order, the augmentation and the worker processes."""
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,7 +77,7 @@ def train_batches(
     if workers:
         _let_grain_read_flags()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-        batches = batches.mp_prefetch(options, worker_init_fn=_use_one_core)
+        batches = batches.mp_prefetch(options, worker_init_fn=_prepare_worker)
     return _stream(iter(batches))
 
 
@@ -88,11 +89,12 @@ def _let_grain_read_flags() -> None:
         flags.FLAGS.mark_as_parsed()
 
 
-def _use_one_core(worker: int, workers: int) -> None:
-    """Keep OpenCV in each worker from starting a thread per core of the machine."""
+def _prepare_worker(worker: int, workers: int) -> None:
+    """One OpenCV thread each, not one for every core; Ctrl-C is for the main process to handle."""
     import cv2
 
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stream(batches) -> Iterator[dict[str, np.ndarray]]:

@@ -85,7 +85,7 @@ class _Run:
         _check_class_weights(config, self.source)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
-        self.model = build_model(config, len(self.source.classes))
+        self.model = build_model(config, len(self.source.classes), self.reporter.message)
         self.schedule = make_schedule(config, self.last_step)
         self.optimizer = make_optimizer(config, self.last_step)
         self.evaluator = Evaluator(
@@ -205,7 +205,8 @@ class _Run:
                 raise StoppedError(self.stop.signal, progress.step)
 
         scores = self.evaluator.run(self.validation, watch, shard=self.devices.shard)
-        self._warn_of_collapse(scores)
+        if progress.rows:  # In the first epoch it is common.
+            self._warn_of_collapse(scores)
         best = scores.mean_iou > progress.best_mean_iou
         progress.close_epoch(self._row(scores, progress, time.perf_counter() - started))
         if best and self.writes:
@@ -220,7 +221,7 @@ class _Run:
             names = [self.source.classes.names[index] for index in right]
             self.reporter.message(
                 f"Warning: no pixel was right but those of {', '.join(names) or 'no class'}: the "
-                "model predicts one class. That passes in the first epochs; later, lower the rate."
+                "model predicts one class. If that stays so, lower the learning rate."
             )
 
     def _write_log(self, progress: Progress) -> None:

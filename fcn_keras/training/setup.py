@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -19,10 +19,15 @@ from fcn_keras.inference import load_model
 from fcn_keras.labels import ClassTable
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.step import State
+from fcn_keras.weights import load_weights
 
 
-def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
+def build_model(
+    config: TrainConfig, num_classes: int, tell: Callable[[str], None] = lambda _: None
+) -> keras.Model:
     """The network of `config` with its starting weights, a function of ``config.seed``.
+
+    `tell` receives what was set from a file of weights and what was left.
 
     Raises:
         InputError: an option or a weights file doesn't fit.
@@ -48,13 +53,17 @@ def build_model(config: TrainConfig, num_classes: int) -> keras.Model:
             upsampling=config.upsampling,
             geometry=config.geometry,
             batch_norm=config.batch_norm,
-            weights=config.weights,
             **options,
         )
     finally:
         keras.config.set_dtype_policy(before)
+    if config.weights is not None:
+        tell(load_weights(model, config.weights).summary())
     if config.init_from is not None:
-        models.init_from(model, load_model(config.init_from))
+        transfer = models.init_from(model, load_model(config.init_from))
+        tell(f"{config.init_from}: {len(transfer.copied)} layers copied")
+        if transfer.new:
+            tell(f"  {', '.join(transfer.new)}: left as initialised")
     if config.freeze_until is not None:
         freeze(model, config.freeze_until)
     return model

@@ -27,6 +27,16 @@ class Report:
     left: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
 
+    def summary(self) -> str:
+        """A line for what was set, and one for each reason why something was left."""
+        reasons: dict[str, list[str]] = {}
+        for name, why in self.left:
+            reasons.setdefault(why, []).append(name)
+        lines = [f"{self.path}: {self.format}, {len(self.set)} variables set"]
+        return "\n".join(
+            [*lines, *(f"  {', '.join(names)}: {why}" for why, names in reasons.items())]
+        )
+
     def __str__(self) -> str:
         rows = [(name, show(shape), to, show(there)) for name, shape, to, there in self.set]
         lines = [f"{self.path}: {self.format}, {len(self.set)} variables set", *table(rows)]
