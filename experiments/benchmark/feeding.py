@@ -118,6 +118,8 @@ def _torch_batches(samples: _Augmented, feed: Feed) -> Iterator:
         drop_last=True,
         num_workers=feed.workers,
         persistent_workers=feed.workers > 0,
+        # Forked workers abort when they end, after threads have run in this process.
+        multiprocessing_context="forkserver" if feed.workers else None,
     )
     while True:
         yield from loader

@@ -101,7 +101,7 @@ def _four_taps(x, kernel, strides):
 
 
 # From so many channels and tiles on, multiplying less outweighs the transforms.
-_WINOGRAD_CHANNELS, _WINOGRAD_TILES = 256, 64
+_WINOGRAD_CHANNELS, _WINOGRAD_TILES = 256, 200
 # With more outputs XLA's own convolution keeps both gradients busy.
 _TAPS_OUTPUTS = 1024
 

@@ -121,11 +121,11 @@ def test_half_precision_and_open_shapes_use_the_stock_path(fast):
 
 
 def test_thresholds_leave_narrow_layers_and_small_maps_to_xla():
-    x = np.zeros((1, 32, 32, 256), "float32")
+    x = np.zeros((2, 40, 40, 256), "float32")
     assert Convolution(256, 3, padding="same")._fast(x) is winograd.convolve
     assert Convolution(255, 3, padding="same")._fast(x) is None
-    assert Convolution(256, 3, padding="same")._fast(x[:, :28]) is None
-    assert Convolution(8, 7, padding="same")._fast(x) is taps.convolve
+    assert Convolution(256, 3, padding="same")._fast(x[:, :36]) is None
+    assert Convolution(8, 7, padding="same")._fast(x[:1, :32, :32]) is taps.convolve
     assert Convolution(8, 7, padding="same")._fast(np.zeros((1, 32, 33, 8), "float32")) is None
 
 
