@@ -14,7 +14,7 @@ from keras import KerasTensor, layers
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.geometry import Grid, trunk
-from fcn_keras.models.layers import Bilinear, Crop, ScaledNormal, Upsample
+from fcn_keras.models.layers import Bilinear, Convolution, Crop, ScaledNormal, Upsample
 from fcn_keras.models.vgg16 import normalize, vgg16_trunk
 
 # "At once" training scales the skips down, since their features are larger than fc7's
@@ -131,7 +131,7 @@ def _classifier(
 ) -> KerasTensor:
     """fc6 (7x7) and fc7 (1x1), VGG16's two hidden linear layers as convolutions."""
     for name, kernel in (("fc6", 7), ("fc7", 1)):
-        x = layers.Conv2D(
+        x = Convolution(
             width,
             kernel,
             padding=padding,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import KerasTensor, layers
 
-from fcn_keras.models.layers import ScaledNormal
+from fcn_keras.models.layers import Convolution, ScaledNormal
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1], as torchvision's weights expect them.
 MEAN = (0.485, 0.456, 0.406)
@@ -41,7 +41,7 @@ def vgg16_trunk(x: KerasTensor, width: int = 64, first_padding: int = 1) -> dict
     taps = {}
     for block, convolutions in enumerate(CONVOLUTIONS, start=1):
         for index in range(1, convolutions + 1):
-            x = layers.Conv2D(
+            x = Convolution(
                 width * min(2 ** (block - 1), 8),
                 3,
                 padding="same",
