@@ -39,6 +39,7 @@ def random_scores(model):
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_any_size_runs_where_jax_and_keras_are_out_of_reach(model, tmp_path):
     difference = export_saved_model(model, tmp_path / "served")
