@@ -75,6 +75,7 @@ def test_every_model_exports(builder, options, tmp_path):
 
 
 @pytest.mark.tf
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_fixed_size_replaces_an_older_export(model, tmp_path):
     (tmp_path / "served").mkdir()

@@ -81,6 +81,7 @@ def test_keras_loads_the_file_in_a_fresh_process(saved):
     assert_same(logits, np.load(folder / "logits.npy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",
     [

@@ -84,7 +84,7 @@ def test_shards_are_the_rows_of_the_global_batch(source, processes):
             np.testing.assert_array_equal(joined, array)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_bad_file_ends_the_stream_with_its_own_message(tmp_path, workers):
     write_shapes(tmp_path / "shapes", train=4, val=1, size=32)
     source = open_dataset("shapes", tmp_path / "shapes")

@@ -152,7 +152,8 @@ def assert_running_statistics(model, reference, steps=3):
         np.testing.assert_allclose(bn.moving_variance.value, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["sum", pytest.param("mean", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["sum", "mean"])
 def test_summed_loss_is_the_mean_loss_at_another_rate(loss):
     """The original's solver: rate r and decay w on the sum over N pixels are N r and w / N."""
     pixels = int((batch()["mask"] != 255).sum())
