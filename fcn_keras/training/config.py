@@ -26,6 +26,8 @@ class TrainConfig:
     """Split to validate on; the best mean IoU there decides which model is kept."""
     max_val_images: int | None = None
     """Validate on this many images only, the first ones of the split."""
+    val_epochs: int = 1
+    """Validate after every so many epochs, and after the last step."""
 
     model: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
     """Network."""
@@ -108,7 +110,14 @@ class TrainConfig:
     """Save a checkpoint after this many steps, beside the one after each epoch."""
 
     def __post_init__(self):
-        positive = ("crop_size", "batch_size", "accumulate", "epochs", "learning_rate")
+        positive = (
+            "crop_size",
+            "batch_size",
+            "accumulate",
+            "epochs",
+            "val_epochs",
+            "learning_rate",
+        )
         for field in (*positive, "eval_batch_size", "bucket", "checkpoint_steps"):
             if getattr(self, field) <= 0:
                 raise InputError(f"{field}={getattr(self, field)} must be above 0")

@@ -125,10 +125,10 @@ class _Run:
         self._write_log(progress)
 
     def _needs_validation(self, progress: Progress) -> bool:
-        """Whether an epoch has ended that has no row yet."""
+        """Whether an epoch has ended that is to be validated and has no row yet."""
         validated = progress.rows[-1]["step"] if progress.rows else 0
-        ended = progress.step == self.last_step or progress.step % self.epoch_steps == 0
-        return ended and progress.step > validated
+        due = progress.step % (self.config.val_epochs * self.epoch_steps) == 0
+        return (due or progress.step == self.last_step) and progress.step > validated
 
     def _train(self, state: State, progress: Progress) -> None:
         if progress.step < self.last_step:

@@ -32,6 +32,19 @@ def test_leaves_the_run_folder(whole, config):
     assert not list(whole.folder.path.glob("*tmp*"))
 
 
+def test_validates_every_second_epoch_and_after_the_last(config, whole, tmp_path, script):
+    rare = dataclasses.replace(config, val_epochs=2)
+    with pytest.raises(Interrupt):
+        train(rare, tmp_path, reporter=script(("step", 4), interrupt))
+    train(rare, tmp_path, resume=True)
+    log, every = rows(tmp_path / "log.csv"), rows(whole.folder.log)
+    assert [row["step"] for row in log] == ["6", "9"]
+    assert [row["val_loss"] for row in log] == [row["val_loss"] for row in every[1:]]
+    losses = [float(row["train_loss"]) for row in every]
+    assert min(losses[:2]) < float(log[0]["train_loss"]) < max(losses[:2])
+    assert log[1]["train_loss"] == every[2]["train_loss"]
+
+
 @pytest.mark.parametrize("at", [1, 3, 5, 8])
 def test_resumed_run_is_bit_equal(config, tmp_path, assert_same_run, script, at):
     with pytest.raises(Interrupt):
