@@ -16,7 +16,7 @@ from fcn_keras.models import layers
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
 from fcn_keras.training.setup import build_model
-from fcn_keras.training.step import init_state, make_step
+from fcn_keras.training.step import init_state, make_step, release
 
 
 def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
@@ -64,9 +64,11 @@ def _train(case: Case) -> Callable:
     model = build_model(config, case.num_classes)
     optimizer = make_optimizer(config, total_steps=1000)
     state = init_state(model, optimizer, config)
-    step = make_step(model, optimizer, config)
+    release(model)
     images, masks = images_and_masks(case)
     batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
+    step = make_step(model, optimizer, config).lower(state, batch).compile()
+    fcn_keras.jit.trim()
 
     def call():
         nonlocal state

@@ -7,7 +7,7 @@ from fcn_keras.training.loss import cross_entropy
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.processes import join
 from fcn_keras.training.reporter import Reporter, Reporters
-from fcn_keras.training.step import State, averaged, init_state, make_step, write_back
+from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
 
 __all__ = [
     "DivergedError",
@@ -25,6 +25,7 @@ __all__ = [
     "make_optimizer",
     "make_schedule",
     "make_step",
+    "release",
     "train",
     "write_back",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from fcn_keras.data import Source, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
+from fcn_keras.jit import trim
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
@@ -22,7 +23,7 @@ from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
 from fcn_keras.training.setup import Devices, First, build_model
 from fcn_keras.training.signals import StopRequest
-from fcn_keras.training.step import State, averaged, init_state, make_step, write_back
+from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class _Run:
     def __call__(self) -> Result:
         self.checkpoints = Checkpoints(self.folder.checkpoints)
         state = self.devices.place(init_state(self.model, self.optimizer, self.config))
+        release(self.model)
         restored = self.checkpoints.restore(state, self.reporter.message)
         state, progress = restored or (state, Progress())
         if restored:
@@ -149,6 +151,7 @@ class _Run:
         started = time.perf_counter()
         shapes = self.devices.batch_shapes(self.config)
         step = make_step(self.model, self.optimizer, self.config).lower(state, shapes).compile()
+        trim()
         self.reporter.message(f"Compiled the step in {time.perf_counter() - started:.1f} s.")
         return step
 
@@ -211,6 +214,7 @@ class _Run:
         progress.close_epoch(self._row(scores, progress, time.perf_counter() - started))
         if best and self.writes:
             self.folder.save_best(self.model)
+        release(self.model)
         # After the best model: a row says that its epoch is done with.
         self._write_log(progress)
         self.reporter.epoch(progress.rows[-1], scores, best)

@@ -25,7 +25,7 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """The whole update: clipping, decay, momentum or Adam, rates.
+    """The update of a gradient: decay, momentum or Adam, rates.
 
     Weight decay acts on kernels only, biases move at ``bias_rate`` times the rate (Caffe's
     ``lr_mult: 2, decay_mult: 0``) and trunk layers at ``trunk_rate`` times it. With SGD the decay
@@ -37,9 +37,7 @@ def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTrans
         rule = [decay, optax.trace(config.momentum)]
     else:
         rule = [optax.scale_by_adam(b1=config.momentum), decay]
-    clip = [] if config.clip_norm is None else [optax.clip_by_global_norm(config.clip_norm)]
     return optax.chain(
-        *clip,
         *rule,
         optax.stateless(lambda updates, _: _scale_by_name(updates, config)),
         optax.scale_by_learning_rate(make_schedule(config, total_steps)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -39,7 +40,7 @@ class Metrics(NamedTuple):
 
     loss_sum: jax.Array  # nats, over the labelled pixels
     pixels: jax.Array  # labelled pixels, or the sum of their class weights
-    grad_norm: jax.Array
+    grad_norm: jax.Array  # before clipping
 
 
 def init_state(
@@ -54,6 +55,16 @@ def init_state(
     averaging = config is not None and config.ema_decay is not None
     ema = optax.ema(config.ema_decay).init(params) if averaging else None
     return State(params, other, optimizer.init(params), ema)
+
+
+def release(model: keras.Model) -> None:
+    """Lets go of the arrays in the model's variables, as `keras.Model.fit` does while it trains.
+
+    The state holds them; beside it they would cost as much memory again. `write_back` brings them
+    back.
+    """
+    for variable in model.variables:
+        variable._value = None
 
 
 def averaged(state: State, config: TrainConfig) -> State:
@@ -114,9 +125,12 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
             (total, (pixels, other)), grads = gradient(params, other, batch["image"], batch["mask"])
         else:
             total, pixels, grads, other = accumulate(params, other, batch)
-        if config.loss == "mean":
-            grads = jax.tree.map(lambda g: g / jnp.maximum(pixels, 1), grads)
-        norm = optax.tree.norm(grads)
+        scale = 1 / jnp.maximum(pixels, 1) if config.loss == "mean" else 1.0
+        norm = scale * global_norm(grads)
+        # Without a limit the second factor is 1, but it makes the update wait for the whole
+        # gradient: then nothing reads the weights any more, and they are overwritten in place.
+        scale = scale * jnp.minimum(1, (config.clip_norm or math.inf) / norm)
+        grads = jax.tree.map(lambda g: scale * g, grads)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         if ema is not None:
@@ -124,3 +138,17 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
         return State(params, other, opt_state, ema), Metrics(total, pixels, norm)
 
     return jit(step, donate_argnums=0)
+
+
+def global_norm(tree: dict[str, jax.Array]) -> jax.Array:
+    """The Euclidean norm of all numbers in `tree`, scalar.
+
+    Plane by plane: XLA:CPU writes out an array's squares before it adds them up, which is 400 MB
+    for fc6's kernel at once.
+    """
+
+    def square(x):
+        planes = x.reshape(-1, *x.shape[-2:])
+        return jnp.sum(jax.lax.map(lambda plane: jnp.sum(jnp.square(plane)), planes))
+
+    return jnp.sqrt(sum(map(square, jax.tree.leaves(tree))))

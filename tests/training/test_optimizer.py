@@ -63,14 +63,6 @@ def test_adamw_decays_outside_the_moments():
     assert first["fc6/bias"] == pytest.approx(-0.2, rel=1e-5)
 
 
-def test_clipping_limits_the_global_norm():
-    config = TrainConfig(
-        learning_rate=1.0, schedule="constant", weight_decay=0.0, bias_rate=1.0, clip_norm=3.0
-    )
-    (first,) = updates_after(config, [4.0])
-    assert 3 * sum(value**2 for value in first.values()) == pytest.approx(9.0, rel=1e-5)
-
-
 def test_poly_schedule_with_warmup():
     config = TrainConfig(learning_rate=0.2, schedule="poly", warmup_steps=10)
     schedule = make_schedule(config, total_steps=110)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from fcn_keras.training import init_state, make_optimizer, make_step, write_back
+from fcn_keras.training import init_state, make_optimizer, make_step, release, write_back
 from fcn_keras.training.setup import build_model
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -52,6 +52,41 @@ def test_accumulated_gradient_equals_the_whole_batch(config, batch, parts):
         np.testing.assert_allclose(a, b, rtol=1e-5)
     for name, value in whole.params.items():
         np.testing.assert_allclose(value, state.params[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_clipping_shortens_the_first_move_to_the_limit(config, batch):
+    config = dataclasses.replace(
+        config, schedule="constant", learning_rate=1.0, weight_decay=0.0, bias_rate=1.0
+    )
+
+    def first_move(clip_norm):
+        clipped = dataclasses.replace(config, clip_norm=clip_norm)
+        model, state, (metrics,) = steps(clipped, batch, count=1)
+        moves = [np.array(v.value - state.params[v.path]) for v in model.trainable_variables]
+        length = np.sqrt(sum(np.sum(np.square(move, dtype="float64")) for move in moves))
+        return moves, length, float(metrics.grad_norm)
+
+    free, length, norm = first_move(None)
+    assert length == pytest.approx(norm, rel=1e-5)
+    limited, length, same_norm = first_move(norm / 4)
+    assert length == pytest.approx(norm / 4, rel=1e-5)
+    assert same_norm == norm
+    for a, b in zip(free, limited, strict=True):
+        np.testing.assert_allclose(a / 4, b, rtol=1e-4, atol=1e-8)
+    _, length, _ = first_move(norm * 2)
+    assert length == pytest.approx(norm, rel=1e-5)
+
+
+def test_release_drops_the_arrays_and_write_back_brings_them_back(config, batch):
+    model = build_model(config, 6)
+    start = {v.path: np.array(v.value) for v in model.variables}
+    state = init_state(model, make_optimizer(config, 10))
+    before = len(jax.live_arrays())
+    release(model)
+    assert before - len(jax.live_arrays()) == len(start)
+    write_back(state, model)
+    for variable in model.variables:
+        np.testing.assert_array_equal(variable.value, start[variable.path])
 
 
 def test_only_trainable_variables_change(config, batch):
