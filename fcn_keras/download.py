@@ -16,6 +16,11 @@ Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 20
 
 
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/fcn-keras``, by default ``~/.cache/fcn-keras``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcn-keras"
+
+
 def download(
     url: str,
     path: str | Path,

@@ -13,6 +13,7 @@ from keras import ops
 
 from fcn_keras.buckets import pad, runner
 from fcn_keras.errors import InputError
+from fcn_keras.models.layers import without_initial_values
 
 
 def load_model(path: str | PathLike) -> keras.Model:
@@ -30,7 +31,8 @@ def load_model(path: str | PathLike) -> keras.Model:
             f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
         )
     try:
-        model = keras.models.load_model(path, compile=False)
+        with without_initial_values():
+            model = keras.models.load_model(path, compile=False)
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"model {path} can't be read: {reason}") from error

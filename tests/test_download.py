@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.download import download, verify
+from fcn_keras.download import cache_folder, download, verify
 
 BODY = bytes(range(256)) * 12000  # about 3 MB, several chunks
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -99,3 +99,11 @@ def test_verify_compares_every_digest(tmp_path):
     verify(tmp_path / "file", sha256=SHA256[:8])
     with pytest.raises(InputError, match="has sha256"):
         verify(tmp_path / "file", md5=MD5, sha256=SHA256[::-1])
+
+
+def test_the_cache_follows_xdg(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "fcn-keras"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "fcn-keras"

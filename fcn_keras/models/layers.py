@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 from keras import ops
@@ -42,12 +46,30 @@ class ScaledNormal(keras.initializers.VarianceScaling):
         *window, channels, filters = shape
         fans = {"fan_in": channels, "fan_out": filters, "fan_avg": (channels + filters) / 2}
         deviation = np.sqrt(self.scale / (fans[self.mode] * np.prod(window)))
+        if not _draw.get():
+            return ops.convert_to_tensor(np.zeros(shape, np.float32), dtype=dtype or "float32")
         values = np.random.default_rng(self.seed).standard_normal(shape, np.float32)
         values *= np.float32(deviation)
         return ops.convert_to_tensor(values, dtype=dtype or keras.config.floatx())
 
     def get_config(self):
         return {"scale": self.scale, "mode": self.mode, "seed": self._init_seed}
+
+
+_draw = contextvars.ContextVar("draw", default=True)
+
+
+@contextlib.contextmanager
+def without_initial_values() -> Iterator[None]:
+    """Kernels built in here are zero: they are about to be read from a file.
+
+    Drawing the 134 million values of a full-width FCN takes longer than reading them.
+    """
+    token = _draw.set(False)
+    try:
+        yield
+    finally:
+        _draw.reset(token)
 
 
 def _triangle(size: int) -> np.ndarray:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from fcn_keras.download import Progress, download, verify
+from fcn_keras.download import Progress, cache_folder, download, verify
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/fcn-keras``, by default ``~/.cache/fcn-keras``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcn-keras"
 
 
 def claimed_hash(name: str) -> str | None:

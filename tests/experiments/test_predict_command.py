@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -89,3 +91,18 @@ def test_colors_follow_the_class_count_or_the_file(tmp_path):
     assert predict.class_table(2, tmp_path / "classes.txt").colors == ((1, 2, 3), (4, 5, 6))
     with pytest.raises(fcn_keras.InputError, match="has 2 classes, but the model has 3"):
         predict.class_table(3, tmp_path / "classes.txt")
+
+
+def test_a_second_start_finds_the_compiled_programs(model, tmp_path):
+    path = photo(tmp_path / "photos" / "a.jpg")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+
+    def programs():
+        command = [sys.executable, "-m", "experiments.predict", model, path, "--out", tmp_path]
+        subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True)
+        return sorted((tmp_path / "cache" / "fcn-keras" / "compiled").glob("*-cache"))
+
+    first = programs()
+    assert any("jit_step" in file.name for file in first)
+    assert programs() == first

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.weights.published import cache_folder, check_hash, fetch_weights
+from fcn_keras.weights.published import check_hash, fetch_weights
 
 CONTENT = b"weights"
 NAME = f"vgg16-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -31,11 +31,3 @@ def test_fetched_once_into_the_cache_and_verified(file_server, tmp_path, monkeyp
     path.unlink()
     with pytest.raises(InputError, match="is not the expected file"):
         fetch_weights(f"{file_server.url}/{NAME}")
-
-
-def test_the_cache_follows_xdg(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "fcn-keras"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "fcn-keras"
