@@ -1,4 +1,4 @@
-"""Exports a model as a SavedModel that needs TensorFlow alone, and checks its output."""
+"""Exports a model: as a SavedModel that needs TensorFlow alone, checked, or as a compact file."""
 
 import os
 
@@ -11,10 +11,11 @@ cli.select_backend()
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
+from fcn_keras.compact import save_compact
 from fcn_keras.export import TOLERANCE, export_saved_model
 from fcn_keras.inference import load_model
 
@@ -26,13 +27,20 @@ class Options(cli.Options):
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
     """The .keras file."""
     out: Path
-    """Folder to write; an older SavedModel there is replaced."""
+    """Folder of the SavedModel, or .safetensors file, to write; an older one is replaced."""
+    format: Literal["saved_model", "compact"] = "saved_model"
+    """What to write. A compact file holds 8-bit kernels, a quarter of the size; the commands and
+    fcn_keras.load_model read it."""
     input_size: tuple[int, int] | None = None
-    """Height and width to fix. Left out, the SavedModel takes any."""
+    """Height and width that the SavedModel takes. Left out, any."""
 
 
 def main(options: Options) -> None:
     model = load_model(options.model)
+    if options.format == "compact":
+        save_compact(model, options.out)
+        print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
+        return
     try:
         difference = export_saved_model(model, options.out, input_size=options.input_size)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from fcn_keras.errors import InputError
-from fcn_keras.inference import Segmenter
+from fcn_keras.inference import Segmenter, load_model
 from fcn_keras.models import fcn8s, fcn16s, fcn32s, init_from
 from fcn_keras.weights import load_weights
 
@@ -21,5 +21,6 @@ __all__ = [
     "fcn16s",
     "fcn32s",
     "init_from",
+    "load_model",
     "load_weights",
 ]

@@ -12,32 +12,37 @@ import numpy as np
 from keras import ops
 
 from fcn_keras.buckets import pad, runner
+from fcn_keras.compact import load_compact
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
 
 
 def load_model(path: str | PathLike) -> keras.Model:
-    """Reads a ``.keras`` file and makes sure that it segments images.
+    """Reads a ``.keras`` or compact ``.safetensors`` file and makes sure that it segments images.
 
     Raises:
-        InputError: the file is missing, damaged or no ``.keras`` file, or its model doesn't map
+        InputError: the file is missing, damaged or of another kind, or its model doesn't map
             images ``(B, H, W, 3)`` to scores ``(B, H, W, classes)``.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"model {path} is not a file: name the .keras file of a trained model")
+    model = load_compact(path) if path.suffix == ".safetensors" else _load_keras(path)
+    num_classes(model, str(path))
+    return model
+
+
+def _load_keras(path: Path) -> keras.Model:
     if path.suffix != ".keras" or not zipfile.is_zipfile(path):
         raise InputError(
             f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
         )
     try:
         with without_initial_values():
-            model = keras.models.load_model(path, compile=False)
+            return keras.models.load_model(path, compile=False)
     except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"model {path} can't be read: {reason}") from error
-    num_classes(model, str(path))
-    return model
 
 
 def num_classes(model: keras.Model, name: str | None = None) -> int:
@@ -105,7 +110,7 @@ class Segmenter:
     change the result (`fcn_keras.buckets`). ``bucket=1`` runs every size as it is.
 
     Args:
-        model: A model, or the path of its ``.keras`` file.
+        model: A model, or the path of its ``.keras`` or compact file.
         bucket: Height and width are padded to multiples of this many pixels.
 
     Raises:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_keras.errors import InputError
+from fcn_keras.files import replacing
 from fcn_keras.labels import VOID, ClassTable
 
 # log.csv's columns, one axis each: title, and (column, label) of its lines.
@@ -64,7 +64,8 @@ def overlay(
 def save_image(path: str | PathLike, image: Image.Image | np.ndarray) -> None:
     """Writes an image in the format that the file's ending names, whole or not at all."""
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    _write(Path(path), lambda file: image.save(file, quality=95))
+    with replacing(Path(path)) as temporary:
+        image.save(temporary, quality=95)
 
 
 def panel(
@@ -155,14 +156,5 @@ def _read_log(path: Path) -> tuple[list[float], dict[str, list[float]]]:
 
 
 def _save_figure(figure, path: str | PathLike) -> None:
-    _write(Path(path), lambda file: figure.savefig(file, dpi=120))
-
-
-def _write(path: Path, save: Callable[[Path], None]) -> None:
-    """Saves beside `path` under a temporary name of the same ending, then renames."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120)

@@ -8,6 +8,7 @@ from PIL import Image
 from fcn_keras.data.augmentation import Augmentation
 from fcn_keras.data.pipeline import train_batches
 from fcn_keras.data.source import Source
+from fcn_keras.files import replacing
 
 _GAP = 4  # pixels between cells
 
@@ -41,6 +42,6 @@ def save_picture(path: str | Path, rgb: np.ndarray) -> None:
     """Write uint8 RGB `(H, W, 3)` as a picture, whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.part")
-    Image.fromarray(rgb).save(scratch, format=Image.registered_extensions().get(path.suffix, "PNG"))
-    scratch.replace(path)
+    with replacing(path) as temporary:
+        kind = Image.registered_extensions().get(path.suffix, "PNG")
+        Image.fromarray(rgb).save(temporary, format=kind)

@@ -12,7 +12,6 @@ open only what you trust.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import h5py
 import numpy as np
 
 from fcn_keras.errors import InputError
+from fcn_keras.files import replacing
 from fcn_keras.weights.rules import Normalization
 
 H5_START = b"\x89HDF\r\n\x1a\n"
@@ -67,9 +67,8 @@ def write_h5(
     Raises:
         InputError: the file can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
             for layer, arrays in variables.items():
                 group = _layer_group(file, layer)
                 for index, array in enumerate(arrays):
@@ -77,11 +76,8 @@ def write_h5(
             group = _layer_group(file, "normalize")
             group.attrs["scale"] = normalization.scale
             group.attrs["offset"] = normalization.offset
-        os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _layer_group(file: h5py.File, layer: str) -> h5py.Group:

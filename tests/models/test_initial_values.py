@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.models import fcn8s
 from fcn_keras.models.layers import ScaledNormal, without_initial_values
 
 
@@ -40,7 +39,7 @@ def test_pythons_seed_decides_a_model():
 
 def test_a_model_about_to_be_read_from_a_file_draws_nothing():
     with without_initial_values():
-        model = fcn8s(3, trunk_width=4, head_width=8)
+        model = fcn_keras.fcn8s(3, trunk_width=4, head_width=8)
     assert not np.any(model.get_layer("fc6").kernel)
     assert np.any(model.get_layer("upscore8").kernel)
-    assert np.all(fcn8s(3, trunk_width=4, head_width=8).get_layer("fc6").kernel)
+    assert np.all(fcn_keras.fcn8s(3, trunk_width=4, head_width=8).get_layer("fc6").kernel)
