@@ -1,0 +1,90 @@
+"""What each study runs, most wanted first."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A split to score a run's best model on, with further options of `experiments.evaluate`."""
+
+    split: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        words = (word.removeprefix("--").replace(".", "") for word in self.options)
+        return "-".join((self.split, *words))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run and what it is scored on."""
+
+    name: str
+    recipe: str
+    evaluations: tuple[Evaluation, ...]
+    options: tuple[str, ...] = ()
+    start: str | None = None
+    """Run whose best model this one starts from, instead of the ImageNet weights."""
+    pretrained: bool = True
+    """Whether to start from the ImageNet weights."""
+    keep: bool = False
+    """Whether to score and collect the best model as a compact file too."""
+
+
+VAL = Evaluation("val")
+TEST = Evaluation("test")
+FLIP = Evaluation("val", ("--flip",))
+SCALES = Evaluation("val", ("--flip", "--scales", "0.75", "1.0", "1.25"))
+
+
+def variations(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
+    """One change at a time against the first row, all in a short training."""
+    changes = {
+        "base": (),
+        "learned-upsampling": ("--upsampling", "learned"),
+        "batch-norm": ("--batch-norm",),
+        "trunk-frozen": ("--freeze-until", "block5"),
+        "skips-scaled": ("--at-once",),
+        "no-imagenet": ("--freeze-until", "None", "--trunk-rate", "1"),
+    }
+    return tuple(
+        Run(
+            f"short-{name}",
+            recipe,
+            (VAL,),
+            (*common, *change),
+            pretrained=name != "no-imagenet",
+        )
+        for name, change in changes.items()
+    )
+
+
+SHORT_CPU = ("--epochs", "3", "--val-epochs", "3", "--crop-size", "160")
+SHORT_GPU = ("--no-at-once", "--epochs", "20", "--val-epochs", "5")
+STAGED = ("--no-at-once", "--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
+
+PLANS: dict[str, tuple[Run, ...]] = {
+    # Two cores: about three hours.
+    "cpu": (
+        Run("camvid", "camvid_fcn8s_cpu", (VAL, FLIP, SCALES, TEST), keep=True),
+        Run("voc", "voc2012_fcn8s_cpu", (VAL, FLIP, SCALES), keep=True),
+        *variations("camvid_fcn8s_cpu", SHORT_CPU),
+    ),
+    # One H100: half an hour for the first five.
+    "gpu": (
+        Run("camvid", "camvid_fcn8s", (VAL, FLIP, SCALES, TEST), keep=True),
+        Run("voc-32s", "voc2012_fcn32s", (VAL,)),
+        Run("voc-16s", "voc2012_fcn16s", (VAL,), start="voc-32s"),
+        Run("voc-8s", "voc2012_fcn8s", (VAL, FLIP, SCALES), STAGED, start="voc-16s", keep=True),
+        Run("voc-at-once", "voc2012_fcn8s", (VAL, FLIP, SCALES), keep=True),
+        *variations("voc2012_fcn8s", SHORT_GPU),
+        Run("short-train", "voc2012_fcn8s", (VAL,), (*SHORT_GPU, "--train-split", "train")),
+        Run("short-float32", "voc2012_fcn8s", (VAL,), (*SHORT_GPU, "--precision", "float32")),
+    ),
+    # Minutes on a CPU, on the built-in data set: to see that a study works.
+    "shapes": (
+        Run("shapes-32s", "shapes", (VAL,), ("--model", "fcn32s"), pretrained=False),
+        Run("shapes-8s", "shapes", (VAL, FLIP), start="shapes-32s", keep=True),
+    ),
+}
