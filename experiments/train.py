@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import jax
 import keras
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -151,9 +152,9 @@ def _finish(
         console.print(scores_table(scores, source.classes, title))
     viz.curves(folder.log, folder.curves)
     segment = Segmenter(folder.best, bucket=config.bucket)
-    images, truths = zip(
-        *(source[index] for index in range(min(PANEL_IMAGES, len(source)))), strict=True
-    )
+    # Spread over the split: neighbours are often frames of one scene.
+    shown = np.linspace(0, len(source) - 1, min(PANEL_IMAGES, len(source))).astype(int)
+    images, truths = zip(*(source[index] for index in shown), strict=True)
     predictions = [segment(image) for image in images]
     viz.panel(images, truths, predictions, source.classes, folder.panel)
     add_picture(folder.path, folder.panel, result.steps)

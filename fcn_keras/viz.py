@@ -128,7 +128,7 @@ def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs, columns = _read_log(Path(csv_path))
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     for axis, (title, lines) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for column, label in lines:
             axis.plot(epochs, columns[column], label=label, marker="." if len(epochs) < 30 else "")
@@ -136,7 +136,8 @@ def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         if len(lines) > 1:
-            axis.legend(fontsize="small")
+            below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
+            axis.legend(**below, ncols=2, fontsize="small", frameon=False)
     _save_figure(figure, png_path)
 
 
