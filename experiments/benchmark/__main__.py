@@ -7,20 +7,23 @@ cli.select_backend()
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 
 import keras
 import tyro
 from rich.console import Console
 
-from experiments.benchmark import feeding, startup, tables, workers
+from experiments.benchmark import fed, feeding, startup, tables, trace, workers
 from experiments.benchmark.case import Case, contenders, installed
 from experiments.benchmark.options import (
     Compared,
     Data,
+    Fed,
+    Largest,
     Network,
     Predict,
+    Profile,
     Roofline,
     Startup,
     Train,
@@ -31,7 +34,7 @@ from fcn_keras import InputError
 
 console = Console(width=None if sys.stdout.isatty() else 120)
 Progress = Callable[[str], None]
-Verb = Predict | Train | Upsample | Roofline | Data | Startup
+Verb = Predict | Train | Upsample | Roofline | Profile | Largest | Data | Fed | Startup
 
 
 def cases(options: Network, verb: str) -> Iterator[Case]:
@@ -106,6 +109,68 @@ def rooflines(options: Roofline, progress: Progress) -> list[dict]:
     return figures
 
 
+def profiles(options: Profile, progress: Progress) -> list[dict]:
+    figures = []
+    for case in cases(options, _verb(options)):
+        progress(f"profiling {case}")
+        figures.append(workers.apart(trace.profile, case, options.calls))
+        shown = {"layer": "", "forward": ".3f", "backward": ".3f"}
+        console.print(tables.plain(f"{case}; ms a call", figures[-1]["layers"], shown))
+    return figures
+
+
+def largest(options: Largest, progress: Progress) -> list[dict]:
+    verb = _verb(options)
+    figures = []
+    for case in cases(options, verb):
+        rows = []
+        for contender in contenders(verb, options.contenders):
+            tried = workers.largest(case, contender, options.limit, progress)
+            ran = [(batch, result) for batch, result in tried if not result.error]
+            batch, result = ran[-1] if ran else (0, tried[-1][1])
+            rows.append(
+                {
+                    "contender": contender,
+                    "largest_batch": batch,
+                    "images_per_second": batch / result.median if ran else 0.0,
+                    "device_MB": result.device_peak_megabytes or result.peak_megabytes or 0.0,
+                    "then": tried[-1][1].error or f"limit of {options.limit}",
+                }
+            )
+        shown = dict.fromkeys(rows[0], "") | {"images_per_second": ".1f", "device_MB": ".0f"}
+        console.print(tables.plain(f"largest batch, {case}", rows, shown))
+        figures.append({"case": asdict(case), "contenders": rows})
+    return figures
+
+
+def feds(options: Fed, progress: Progress) -> list[dict]:
+    figures = []
+    for case in cases(options, "train"):
+        feed = feeding.Feed(
+            dataset=options.dataset,
+            data_dir=options.data_dir,
+            split=options.split,
+            batch=case.batch,
+            size=case.size,
+            workers=options.workers,
+        )
+        case = replace(case, num_classes=fed.classes(feed))
+        figure = fed.compare(case, feed, options.repeats, options.seconds, progress)
+        rates = figure["images_per_second"]
+        console.print(
+            f"{case}: {rates['resident']:.1f} images/s on a batch that stays, "
+            f"{rates['fed']:.1f} from {options.dataset} with {options.workers} workers: "
+            f"{100 * figure['share']:.0f} %",
+            highlight=False,
+        )
+        figures.append(figure)
+    return figures
+
+
+def _verb(options: Profile | Largest) -> str:
+    return "train" if options.training else "predict"
+
+
 def data(options: Data, progress: Progress) -> dict:
     feed = feeding.Feed(
         dataset=options.dataset,
@@ -150,7 +215,10 @@ VERBS = {
     Train: networks,
     Upsample: upsamplings,
     Roofline: rooflines,
+    Profile: profiles,
+    Largest: largest,
     Data: data,
+    Fed: feds,
     Startup: startups,
 }
 

@@ -69,18 +69,19 @@ def compare(
 
 def rate(feed: Feed, seconds: float) -> float:
     """Images per second, once whatever was made before the clock started is used up."""
-    with contextlib.closing(_batches(feed)) as batches:
+    with contextlib.closing(batches(feed)) as stream:
         buffered = 8 + 4 * feed.workers
-        for _ in itertools.islice(batches, buffered):
+        for _ in itertools.islice(stream, buffered):
             pass
         count, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < seconds:
-            next(batches)
+            next(stream)
             count += 1
     return count * feed.batch / elapsed
 
 
-def _batches(feed: Feed) -> Iterator:
+def batches(feed: Feed) -> Iterator:
+    """Endless batches of `feed`."""
     source = open_dataset(feed.dataset, feed.data_dir, feed.split)
     augmentation = Augmentation(crop_size=feed.size)
     if feed.loader == "ours":

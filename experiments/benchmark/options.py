@@ -80,6 +80,42 @@ class Roofline(Network):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Profile(Network):
+    """Time of a call in each layer, forward and backward, from JAX's profiler."""
+
+    training: bool = True
+    """Profile a training step instead of a prediction."""
+    calls: int = 10
+    """Calls to take the mean of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Largest(Compared):
+    """The largest batch that each contender can run, doubling from --batches on."""
+
+    training: bool = True
+    """Try training steps instead of predictions."""
+    limit: int = 1024
+    """Stop at this batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed(Network):
+    """Training steps fed from files, beside the same steps on a batch that stays on the device."""
+
+    dataset: str = "shapes"
+    """shapes, voc2012, camvid, folder or tfds:NAME."""
+    data_dir: Path | None = None
+    """Folder of the data set."""
+    split: str = "train"
+    """Split to read."""
+    workers: int = 0
+    """Processes that read and augment images; 0 uses threads of this one."""
+    seconds: float = 10.0
+    """Length of a turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Data(Common):
     """Training batches a second, from files to augmented arrays."""
 

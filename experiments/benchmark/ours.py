@@ -16,7 +16,7 @@ from fcn_keras.models import layers
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
 from fcn_keras.training.setup import build_model
-from fcn_keras.training.step import init_state, make_step, release
+from fcn_keras.training.step import State, init_state, make_step, release
 
 
 def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
@@ -27,7 +27,7 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
         layers.Convolution.convolution_op = keras.layers.Conv2D.convolution_op
     if contender in ("ours-default-xla", "ours-stock"):
         fcn_keras.jit._compiler_options = dict
-    calls = {"predict": _predict, "train": _train, "upsample": _upsample}
+    calls = {"predict": _predict, "train": lambda case: trainer(case)[1], "upsample": _upsample}
     return calls[case.verb](case), jax.block_until_ready, _device_peak
 
 
@@ -59,7 +59,20 @@ def _predict(case: Case) -> Callable:
     return lambda: predict(images)
 
 
-def _train(case: Case) -> Callable:
+def trainer(case: Case) -> tuple[jax.stages.Compiled, Callable, keras.Model]:
+    """The compiled step, ``call() -> metrics`` that takes it, and the network."""
+    step, batch, state, model = trainer_parts(case)
+
+    def call():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return metrics
+
+    return step, call, model
+
+
+def trainer_parts(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.Model]:
+    """The compiled step, a batch on the device, the state and the network, as a run has them."""
     config = configuration(case)
     model = build_model(config, case.num_classes)
     optimizer = make_optimizer(config, total_steps=1000)
@@ -69,13 +82,7 @@ def _train(case: Case) -> Callable:
     batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
     step = make_step(model, optimizer, config).lower(state, batch).compile()
     fcn_keras.jit.trim()
-
-    def call():
-        nonlocal state
-        state, metrics = step(state, batch)
-        return metrics
-
-    return call
+    return step, batch, state, model
 
 
 def _upsample(case: Case) -> Callable:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 from experiments.benchmark.case import Case, Contender
@@ -65,6 +65,22 @@ def compare(
         for worker in workers:
             worker.process.terminate()
             worker.process.join()
+
+
+def largest(
+    case: Case,
+    contender: Contender,
+    limit: int,
+    progress: Callable[[str], None] = lambda text: None,
+) -> list[tuple[int, Result]]:
+    """Doubles the batch until the contender fails or `limit` is passed; a result for each batch."""
+    results = []
+    batch = case.batch
+    while batch <= limit and not (results and results[-1][1].error):
+        (result,) = compare(replace(case, batch=batch), [contender], 1, progress)
+        results.append((batch, result))
+        batch *= 2
+    return results
 
 
 def apart(function: Callable, *args):

@@ -1,0 +1,90 @@
+"""Where the time of a compiled step goes, by layer, from JAX's profiler."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from experiments.benchmark import ours
+from experiments.benchmark.case import Case
+from fcn_keras.jit import jit
+from fcn_keras.training.setup import build_model
+
+OUTSIDE = "loss, update and other"
+# Of these the profiler shows what runs inside, too.
+CONTAINERS = ("while", "call", "conditional")
+
+
+def profile(case: Case, calls: int) -> dict:
+    """Milliseconds a call in each layer, forward and backward, as plain data.
+
+    With several threads (on a CPU) their times add up, so that the sum may exceed the time of a
+    call.
+    """
+    compiled, call, names = (_trainer if case.verb == "train" else _predictor)(case)
+    layer_of = instructions(compiled.as_text(), names)
+    jax.block_until_ready(call())
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(calls):
+                jax.block_until_ready(call())
+        spent = _nanoseconds(next(Path(folder).rglob("*.xplane.pb")))
+    rows: dict[str, dict] = {}
+    for instruction, nanoseconds in spent.items():
+        layer, direction = layer_of.get(instruction, (OUTSIDE, "forward"))
+        row = rows.setdefault(layer, {"layer": layer, "forward": 0.0, "backward": 0.0})
+        row[direction] += nanoseconds / 1e6 / calls
+    order = {name: index for index, name in enumerate((*names, OUTSIDE))}
+    return {"case": asdict(case), "layers": sorted(rows.values(), key=lambda r: order[r["layer"]])}
+
+
+def instructions(program: str, layers: list[str]) -> dict[str, tuple[str, str]]:
+    """Layer and direction of each instruction of a compiled program's text.
+
+    XLA keeps the name scope that an instruction came from, such as
+    ``jit(step)/transpose(jvp(fc6))/conv_general_dilated``.
+    """
+    known = set(layers)
+    found = {}
+    for name, scope in re.findall(r'%?([\w.-]+) = .*metadata=\{.*?op_name="([^"]*)"', program):
+        layer = next((word for word in re.findall(r"\w+", scope) if word in known), OUTSIDE)
+        found[name] = (layer, "backward" if "transpose(" in scope else "forward")
+    return found
+
+
+def _nanoseconds(path: Path) -> dict[str, float]:
+    """Time spent in each instruction, over all calls."""
+    spent: dict[str, float] = {}
+    for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+        for line in plane.lines:
+            for event in line.events:
+                instruction = dict(event.stats).get("hlo_op")
+                if instruction and not instruction.startswith(CONTAINERS):
+                    spent[instruction] = spent.get(instruction, 0.0) + event.duration_ns
+    return spent
+
+
+def _trainer(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
+    compiled, call, model = ours.trainer(case)
+    return compiled, call, [layer.name for layer in model.layers]
+
+
+def _predictor(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
+    model = build_model(ours.configuration(case), case.num_classes)
+    weights = [variable.value for variable in model.trainable_variables]
+    other = [variable.value for variable in model.non_trainable_variables]
+    images = jnp.asarray(ours.images_and_masks(case)[0])
+
+    @jit
+    def predict(weights, other, images):
+        return model.stateless_call(weights, other, images, training=False)[0]
+
+    compiled = predict.lower(weights, other, images).compile()
+    names = [layer.name for layer in model.layers]
+    return compiled, lambda: compiled(weights, other, images), names
