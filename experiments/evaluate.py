@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from experiments.progress import scores_table
 from fcn_keras.data import open_dataset
 from fcn_keras.evaluation import Evaluator
+from fcn_keras.files import replacing
 from fcn_keras.inference import load_model
 
 
@@ -24,7 +25,7 @@ class Options(cli.Options):
     """Options of evaluation."""
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """The .keras file."""
+    """The .keras file, or a compact .safetensors file."""
     dataset: str = "shapes"
     """shapes, voc2012, camvid, folder or tfds:NAME."""
     data_dir: Path | None = None
@@ -71,7 +72,8 @@ def main(options: Options) -> None:
             "images": len(source),
             **scores.to_dict(source.classes.names),
         }
-        options.json.write_text(json.dumps(content, indent=2) + "\n")
+        with replacing(options.json) as draft:
+            draft.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

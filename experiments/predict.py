@@ -26,7 +26,7 @@ class Options(cli.Options):
     """Options of prediction."""
 
     model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """The .keras file."""
+    """The .keras file, or a compact .safetensors file."""
     images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
     """Photos, and folders of photos."""
     out: Path

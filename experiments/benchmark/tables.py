@@ -13,6 +13,7 @@ from rich.table import Table
 
 from experiments.benchmark.case import Case
 from experiments.benchmark.workers import Result, cores
+from fcn_keras.files import replacing
 
 PACKAGES = ("fcn-keras", "keras", "jax", "jaxlib", "torch", "onnxruntime", "grain", "numpy")
 
@@ -119,6 +120,5 @@ def machine() -> dict:
 
 def write(path: Path, report: dict) -> None:
     """Replaces the file in one step."""
-    draft = path.with_name(f".{path.name}.tmp")
-    draft.write_text(json.dumps(report, indent=1) + "\n")
-    os.replace(draft, path)
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(report, indent=1) + "\n")

@@ -143,9 +143,11 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
 def global_norm(tree: dict[str, jax.Array]) -> jax.Array:
     """The Euclidean norm of all numbers in `tree`, scalar.
 
-    Plane by plane: XLA:CPU writes out an array's squares before it adds them up, which is 400 MB
-    for fc6's kernel at once.
+    On a CPU plane by plane: XLA writes out an array's squares before it adds them up there, which
+    is 400 MB for fc6's kernel at once.
     """
+    if jax.default_backend() != "cpu":
+        return optax.tree.norm(tree)
 
     def square(x):
         planes = x.reshape(-1, *x.shape[-2:])
