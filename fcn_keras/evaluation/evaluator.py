@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from fcn_keras.buckets import MEAN_PIXEL, pad, runner
+from fcn_keras.buckets import pad, runner
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
 from fcn_keras.evaluation.tta import averaged
@@ -27,9 +27,8 @@ class Evaluator:
 
     An image is padded at the bottom and right to the next multiple of `bucket` pixels and its mask
     with void, so that JAX compiles once for each bucket shape rather than for each image size. The
-    padding is not scored, and doesn't change the image's prediction (`fcn_keras.buckets`), but with
-    `flip` or `scales`, which pad with the channel mean. An evaluator can run after every epoch
-    without compiling again.
+    padding is not scored, and doesn't change the image's prediction (`fcn_keras.buckets`). An
+    evaluator can run after every epoch without compiling again.
 
     Args:
         model: The model; its weights are read at each `run`.
@@ -69,9 +68,6 @@ class Evaluator:
             return _measure(predict(images), masks)
 
         padded, self._fill = runner(model, bucket)
-        if augmented:
-            # Resizing would blend the mark of the padding with the image.
-            padded, self._fill = model, MEAN_PIXEL
         self._measure = bind(padded, measure)
 
     def run(

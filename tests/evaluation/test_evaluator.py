@@ -89,6 +89,17 @@ def test_padding_is_neither_scored_nor_seen(model):
     assert padded.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=1e-3)
 
 
+def test_flips_and_scales_do_not_see_the_padding_either(model):
+    source = Images([(40, 50), (1, 1), (33, 64)])
+    views = {"flip": True, "scales": (0.75, 1.0, 1.5)}
+    plain = Evaluator(model, bucket=1).run(source)
+    exact = Evaluator(model, bucket=1, **views).run(source)
+    padded = Evaluator(model, bucket=96, batch_size=3, **views).run(source)
+    assert padded.loss == pytest.approx(exact.loss, rel=1e-5)
+    assert padded.loss != pytest.approx(plain.loss, rel=1e-3)
+    assert padded.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=1e-3)
+
+
 def test_one_compile_a_bucket_shape_even_when_the_weights_change(model):
     source = Images(SIZES)
     own = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)

@@ -39,3 +39,18 @@ def test_scales_run_the_model_at_other_sizes_and_return_to_the_images(images):
     logits = averaged(predict, flip=True, scales=(0.5, 1, 2))(flat)
     assert seen == [(2, 2), (2, 2), (3, 4), (3, 4), (6, 8), (6, 8)]
     np.testing.assert_allclose(softmax(logits), softmax(flat / 50), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.6])
+def test_scaled_views_are_those_of_keras_resizing(images, scale):
+    seen = []
+
+    def predict(views):
+        seen.append(np.array(views))
+        return views / 50
+
+    averaged(predict, flip=True, scales=(scale,))(images)
+    size = [round(scale * side) for side in images.shape[1:3]]
+    expected = ops.image.resize(np.float32(images), size, data_format="channels_last")
+    np.testing.assert_allclose(seen[0], expected, atol=1e-3)
+    np.testing.assert_allclose(seen[1], np.array(expected)[:, :, ::-1], atol=1e-3)
