@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fcn_keras.errors import InputError
 from fcn_keras.files import replacing
@@ -43,7 +43,7 @@ def save_compact(model: keras.Model, path: str | PathLike) -> None:
         tensors[name] = value
     config = keras.saving.serialize_keras_object(model)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"keras": json.dumps(config)})
+        temporary.write_bytes(save(tensors, metadata={"keras": json.dumps(config)}))
 
 
 def load_compact(path: str | PathLike) -> keras.Model:

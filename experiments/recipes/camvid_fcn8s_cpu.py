@@ -3,6 +3,9 @@
 Blocks 1 and 2 of the trunk stay as ImageNet left them, and AdamW stands in for SGD: of the ways
 to come far in few steps it needs the least care. Unlike `camvid_fcn8s` the skips are not scaled.
 
+Reached: 61.5 % mean IoU and 89.5 % pixel accuracy on test (70.7 and 93.7 on val), in 29 minutes of
+training: docs/results.md.
+
     python -m experiments.train --recipe camvid_fcn8s_cpu --data-dir CamVid --weights vgg16.pth
 """
 

@@ -195,6 +195,7 @@ def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
     assert "total" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_profile_tells_layers_and_directions_apart(monkeypatch, tmp_path):
     tiny = ("--trunk-width", "8", "--head-width", "64", "--sizes", "64", "--batches", "2")
     (train,) = run(monkeypatch, tmp_path, "profile", *tiny, "--calls", 3)

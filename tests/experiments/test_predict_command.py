@@ -93,6 +93,7 @@ def test_colors_follow_the_class_count_or_the_file(tmp_path):
         predict.class_table(3, tmp_path / "classes.txt")
 
 
+@pytest.mark.slow
 def test_a_second_start_finds_the_compiled_programs(model, tmp_path):
     path = photo(tmp_path / "photos" / "a.jpg")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
