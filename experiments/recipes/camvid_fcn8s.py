@@ -11,7 +11,6 @@ from fcn_keras.training import TrainConfig
 config = TrainConfig(
     dataset="camvid",
     model="fcn8s",
-    at_once=True,
     crop_size=352,
     batch_size=8,
     epochs=200,

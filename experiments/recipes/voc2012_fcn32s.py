@@ -10,4 +10,4 @@ import dataclasses
 
 from experiments.recipes import voc2012_fcn8s
 
-config = dataclasses.replace(voc2012_fcn8s.config, model="fcn32s", at_once=False)
+config = dataclasses.replace(voc2012_fcn8s.config, model="fcn32s")

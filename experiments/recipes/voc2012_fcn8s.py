@@ -2,8 +2,10 @@
 
 Source: Long, Shelhamer, Darrell (PAMI 2017), with the mini-batch solver of today: the original's
 batch of 1 with momentum 0.99 and a summed loss becomes batch 16, momentum 0.9, a mean loss and
-the poly schedule. Expected from the literature with torchvision's VGG16: 60 to 63 % mean IoU on
-seg11valid.
+the poly schedule. The skips are not scaled down (`--at-once` would): the released model's factors
+are for features of Caffe's pixel range; with torchvision's VGG16 they cost 15 points in a short
+run (docs/results.md). Expected from the literature with torchvision's VGG16: 60 to 63 % mean IoU
+on seg11valid.
 
     python -m experiments.train --recipe voc2012_fcn8s --data-dir VOCdevkit --weights vgg16.pth
 """
@@ -14,7 +16,6 @@ config = TrainConfig(
     dataset="voc2012",
     train_split="trainaug",
     model="fcn8s",
-    at_once=True,
     crop_size=480,
     batch_size=16,
     epochs=60,

@@ -2,7 +2,7 @@
 
 Blocks 1 to 3 of the trunk stay as ImageNet left them, and AdamW stands in for SGD. Photos are
 made smaller more often than larger, so that a crop of 288 pixels holds whole objects; dropout is
-light, since five epochs don't overfit. Unlike `voc2012_fcn8s` the skips are not scaled.
+light, since five epochs don't overfit.
 
 Reached: 45.5 % mean IoU and 88.4 % pixel accuracy on 335 images of val, from 2,524 images of
 trainaug, in 46 minutes of training: docs/results.md. With the full 10,582 images an epoch is four

@@ -69,8 +69,8 @@ def variations(
 
 
 SHORT_CPU = ("--epochs", "2", "--val-epochs", "2", "--crop-size", "160")
-SHORT_GPU = ("--no-at-once", "--epochs", "20", "--val-epochs", "5")
-STAGED = ("--no-at-once", "--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
+SHORT_GPU = ("--epochs", "20", "--val-epochs", "5")
+STAGED = ("--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
 
 PLANS: dict[str, tuple[Run, ...]] = {
     # Two cores, hours.
