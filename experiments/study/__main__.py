@@ -73,6 +73,7 @@ def _train(run: Run, options: Options) -> None:
     folder = options.out / run.name
     if (folder / "panel.png").exists():  # the last thing that a run writes
         return
+    data = _data(run, options)
     if run.start is not None:
         start = ["--init-from", str(options.out / run.start / "best.keras")]
     elif run.pretrained and options.weights is None:
@@ -82,7 +83,7 @@ def _train(run: Run, options: Options) -> None:
     again = ["--resume"] if (folder / "config.json").exists() else []
     where = ["--workdir", str(folder)]
     recipe = ["--recipe", run.recipe]
-    _command("train", *recipe, *_data(run, options), *start, *run.options, *where, *again)
+    _command("train", *recipe, *data, *start, *run.options, *where, *again)
 
 
 def _evaluate(run: Run, options: Options) -> None:
