@@ -1,8 +1,5 @@
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +13,6 @@ from experiments.benchmark import feeding, workers
 from experiments.benchmark.case import Case
 from experiments.benchmark.costs import costs
 from experiments.benchmark.roofline import Limits, fixed_model
-from experiments.benchmark.trace import OUTSIDE, instructions
 from fcn_keras.data import Augmentation
 from fcn_keras.data.shapes import write_shapes
 
@@ -193,71 +189,6 @@ def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
         assert row["seconds"] is None or row["seconds"] > 0
     assert rows["fc6"]["seconds"]
     assert "total" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_profile_tells_layers_and_directions_apart(monkeypatch, tmp_path):
-    tiny = ("--trunk-width", "8", "--head-width", "64", "--sizes", "64", "--batches", "2")
-    (train,) = run(monkeypatch, tmp_path, "profile", *tiny, "--calls", 3)
-    (predict,) = run(monkeypatch, tmp_path, "profile", *tiny, "--calls", 3, "--no-training")
-    layers = {row["layer"]: row for row in train["layers"]}
-    assert {"block1_conv2", "fc6", "score_pool3", "upscore8", OUTSIDE} <= layers.keys()
-    assert all(layers[name]["backward"] > 0 for name in ("block2_conv1", "fc6", "score_fr"))
-    assert not any(row["backward"] for row in predict["layers"])
-    assert sum(row["forward"] for row in predict["layers"]) > 0
-
-
-def test_scopes_of_instructions_name_the_layer():
-    program = """
-      %fusion.1 = f32[2]{0} fusion(%a), metadata={op_name="jit(step)/jvp(fc6)/max" id=1}
-      %dot.2 = f32[2]{0} dot(%b), metadata={op_name="jit(step)/transpose(jvp(fc6))/dot"}
-      ROOT %add.3 = f32[2]{0} add(%c), metadata={op_name="jit(step)/add"}
-    """
-    assert instructions(program, ["fc6", "fc7"]) == {
-        "fusion.1": ("fc6", "forward"),
-        "dot.2": ("fc6", "backward"),
-        "add.3": (OUTSIDE, "forward"),
-    }
-
-
-def test_the_largest_batch_is_the_last_that_ran(monkeypatch):
-    def compare(case, contenders, repeats, progress):
-        fits = case.batch <= 12
-        result = workers.Result(contenders[0], seconds=[0.1] if fits else [])
-        result.error = None if fits else "out of memory"
-        return [result]
-
-    monkeypatch.setattr(workers, "compare", compare)
-    tried = workers.largest(small("train", batch=2), "ours", limit=100)
-    assert [(batch, result.error) for batch, result in tried] == [
-        (2, None), (4, None), (8, None), (16, "out of memory")
-    ]  # fmt: skip
-    assert [batch for batch, _ in workers.largest(small(batch=4), "ours", limit=8)] == [4, 8]
-
-
-@pytest.mark.slow
-def test_the_gpu_script_runs_small_on_any_machine(tmp_path):
-    script = Path(benchmark.__file__).parent / "gpu.sh"
-    small = (*TINY[:6], "--repeats", "1", "--matrix", "64", "--batches", "2")
-    data = {"WORKERS": "0", "DATA_OPTIONS": "--seconds 0.5", "LIMIT": "2"}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", str(script), str(tmp_path), *small],
-        cwd=script.parents[2],
-        env={**os.environ, **data, "PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    names = "train predict fed profile-train profile-predict roofline largest-train largest-predict"
-    for name in names.split():
-        report = json.loads((tmp_path / f"{name}.json").read_text())
-        assert report["figures"] and report["machine"]["device"], name
-    fed = json.loads((tmp_path / "fed.json").read_text())["figures"][0]
-    assert 0 < fed["share"] < 2
-    assert fed["share"] == pytest.approx(
-        fed["images_per_second"]["fed"] / fed["images_per_second"]["resident"]
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,77 @@
+"""What `experiments/benchmark/gpu.sh` measures, at a size that any machine can do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.benchmark import trace, workers
+from experiments.benchmark.case import Case
+from experiments.benchmark.trace import OUTSIDE, instructions
+
+SCRIPT = Path(trace.__file__).with_name("gpu.sh")
+
+
+@pytest.mark.slow
+def test_a_profile_tells_layers_and_directions_apart():
+    options = {"trunk_width": 8, "head_width": 64, "size": 64, "batch": 2}
+    train = trace.profile(Case(verb="train", **options), calls=3)
+    predict = trace.profile(Case(verb="predict", **options), calls=3)
+    layers = {row["layer"]: row for row in train["layers"]}
+    assert {"block1_conv2", "fc6", "score_pool3", "upscore8", OUTSIDE} <= layers.keys()
+    assert all(layers[name]["backward"] > 0 for name in ("block2_conv1", "fc6", "score_fr"))
+    assert not any(row["backward"] for row in predict["layers"])
+    assert sum(row["forward"] for row in predict["layers"]) > 0
+
+
+def test_scopes_of_instructions_name_the_layer():
+    program = """
+      %fusion.1 = f32[2]{0} fusion(%a), metadata={op_name="jit(step)/jvp(fc6)/max" id=1}
+      %dot.2 = f32[2]{0} dot(%b), metadata={op_name="jit(step)/transpose(jvp(fc6))/dot"}
+      ROOT %add.3 = f32[2]{0} add(%c), metadata={op_name="jit(step)/add"}
+    """
+    assert instructions(program, ["fc6", "fc7"]) == {
+        "fusion.1": ("fc6", "forward"),
+        "dot.2": ("fc6", "backward"),
+        "add.3": (OUTSIDE, "forward"),
+    }
+
+
+def test_the_largest_batch_is_the_last_that_ran(monkeypatch):
+    def compare(case, contenders, repeats, progress):
+        fits = case.batch <= 12
+        result = workers.Result(contenders[0], seconds=[0.1] if fits else [])
+        result.error = None if fits else "out of memory"
+        return [result]
+
+    monkeypatch.setattr(workers, "compare", compare)
+    tried = workers.largest(Case(verb="train", batch=2), "ours", limit=100)
+    errors = [(2, None), (4, None), (8, None), (16, "out of memory")]
+    assert [(batch, result.error) for batch, result in tried] == errors
+    tried = workers.largest(Case(verb="predict", batch=4), "ours", limit=8)
+    assert [batch for batch, _ in tried] == [4, 8]
+
+
+@pytest.mark.slow
+def test_the_script_runs_small_on_any_machine(tmp_path):
+    small = "--trunk-width 2 --head-width 4 --sizes 32 --repeats 1 --matrix 64 --batches 2"
+    data = {"WORKERS": "0", "DATA_OPTIONS": "--seconds 0.5", "LIMIT": "2"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(SCRIPT), str(tmp_path), *small.split()],
+        cwd=SCRIPT.parents[2],
+        env={**os.environ, **data, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    names = "train predict fed profile-train profile-predict roofline largest-train largest-predict"
+    for name in names.split():
+        report = json.loads((tmp_path / f"{name}.json").read_text())
+        assert report["figures"] and report["machine"]["device"], name
+    fed = json.loads((tmp_path / "fed.json").read_text())["figures"][0]
+    rates = fed["images_per_second"]
+    assert 0 < fed["share"] == pytest.approx(rates["fed"] / rates["resident"])
