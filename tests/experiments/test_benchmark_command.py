@@ -126,6 +126,7 @@ def test_the_plain_torch_network_is_ours(name):
     np.testing.assert_allclose(ours(images), expected, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "names"), [("predict", ["ours", "ours-stock"]), ("train", ["ours"])]
 )
@@ -153,6 +154,7 @@ def test_every_verb_of_torch_runs(verb, contender):
     assert peak() is None or peak() > 0
 
 
+@pytest.mark.slow
 def test_upsampling_is_timed_with_and_without_the_fast_path(monkeypatch, tmp_path):
     figures = run(
         monkeypatch, tmp_path, "upsample", "--strides", 2, "--size", 8, "--num-classes", 3,
