@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fcn_keras import InputError
 from fcn_keras.compact import save_compact
 from fcn_keras.export import TOLERANCE, export_saved_model
 from fcn_keras.inference import load_model
@@ -36,6 +37,8 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    if options.format == "compact" and options.input_size:
+        raise InputError("--input-size is for a SavedModel: a compact model takes any size")
     model = load_model(options.model)
     if options.format == "compact":
         save_compact(model, options.out)

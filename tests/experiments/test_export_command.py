@@ -53,3 +53,14 @@ def test_too_large_a_difference_fails(model, tmp_path, exported, monkeypatch, ca
         run(monkeypatch, model, "--out", tmp_path / "served", "--input-size", "1", "1")
     assert stop.value.code == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: the SavedModel's logits")
+
+
+def test_a_compact_file_takes_no_input_size(model, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "model.safetensors"
+    run(monkeypatch, model, "--out", out, "--format", "compact")
+    assert fcn_keras.load_model(out).count_params() == fcn_keras.load_model(model).count_params()
+    out.unlink()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, model, "--out", out, "--format", "compact", "--input-size", "33", "47")
+    assert "error: --input-size is for a SavedModel" in capsys.readouterr().err
+    assert not out.exists()
