@@ -9,6 +9,11 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+import keras
+
+if keras.backend.backend() == "jax":
+    from fcn_keras import jit as jit  # sets what JAX reads when it starts
+
 from fcn_keras.errors import InputError
 from fcn_keras.inference import Segmenter, load_model
 from fcn_keras.models import fcn8s, fcn16s, fcn32s, init_from

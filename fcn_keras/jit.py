@@ -1,9 +1,13 @@
-"""`jax.jit` with the compiler options that convolutions need on a CPU."""
+"""`jax.jit` with what the networks need on a CPU: compiler options, and memory that is kept.
+
+Import this before JAX makes its first array, as ``import fcn_keras`` does.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -19,14 +23,30 @@ _CPU_OPTIONS = {
 }
 
 
+# A program run by the thread that called it takes its memory from the heap that `_keep_memory`
+# keeps; the threads that JAX would use have heaps of their own, of 64 MB at most. JAX reads this
+# when it starts.
+if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
 def jit(function: Callable, **options) -> Callable:
     """`jax.jit(function, **options)`, compiled for the fast convolution path on a CPU."""
     return jax.jit(function, compiler_options=_compiler_options(), **options)
 
 
 @functools.cache
-def _compiler_options() -> dict[str, str]:
+def on_cpu() -> bool:
+    """Whether JAX computes on a CPU. If so, freed memory stays with this process from now on."""
     if jax.default_backend() != "cpu":
+        return False
+    _keep_memory()
+    return True
+
+
+@functools.cache
+def _compiler_options() -> dict[str, str]:
+    if not on_cpu():
         return {}
     try:
         # An option that this jaxlib doesn't know raises here. (In XLA_FLAGS it would abort.)
@@ -42,7 +62,23 @@ def trim() -> None:
     Compiling the full-width step leaves 300 MB with the C library, which would stand beside the
     step's own buffers from then on.
     """
-    if sys.platform == "linux":
-        release = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if release is not None:
-            release(0)
+    if _glibc is not None:
+        _glibc.malloc_trim(0)
+
+
+def _keep_memory() -> None:
+    """Has the C library keep large blocks that are freed; does nothing beside glibc.
+
+    XLA:CPU allocates its buffers anew for every call. The C library would get each from the system
+    and give it back, and the system clears every page again when it is first written: up to ten
+    times as long as the computation that writes it.
+    """
+    if _glibc is not None:
+        _glibc.mallopt(_M_MMAP_MAX, 0)
+        _glibc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
+if not hasattr(_glibc, "malloc_trim"):
+    _glibc = None

@@ -10,13 +10,15 @@ from fcn_keras.errors import InputError
 
 PYTORCH = ("torch", "torch-channels-last", "torch-compile")
 
-# Ours without the faster upsampling, without the faster convolutions, without the compiler options,
-# and without all of them, stand beside what users get.
+# Ours without one of what makes it faster (upsampling, convolutions, pools, compiler options, freed
+# memory kept), and without all of them, stands beside what users get.
 Contender = Literal[
     "ours",
     "ours-stock-upsampling",
     "ours-stock-convolutions",
+    "ours-stock-pools",
     "ours-default-xla",
+    "ours-default-memory",
     "ours-stock",
     "torch",
     "torch-channels-last",

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from fcn_keras.models.layers import Convolution, Upsample
+from fcn_keras.models.convolution import Convolution
+from fcn_keras.models.layers import Upsample
+from fcn_keras.models.pooling import MaxPool
 
 FLOAT = 4  # bytes of a weight, which is float32 whatever the layer computes in
 
@@ -128,6 +130,7 @@ _TYPES = {
     layers.Conv2DTranspose: _convolution,
     Upsample: _convolution,
     layers.MaxPooling2D: _pool,
+    MaxPool: _pool,
     layers.Rescaling: _normalization,
     layers.BatchNormalization: _elementwise,
     layers.ReLU: _elementwise,

@@ -13,6 +13,8 @@ import fcn_keras.jit
 from experiments.benchmark.case import Case, Contender
 from fcn_keras.inference import bind
 from fcn_keras.models import layers
+from fcn_keras.models.convolution import Convolution
+from fcn_keras.models.pooling import MaxPool
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
 from fcn_keras.training.setup import build_model
@@ -24,9 +26,14 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     if contender in ("ours-stock-upsampling", "ours-stock"):
         layers.Upsample.call = keras.layers.Conv2DTranspose.call
     if contender in ("ours-stock-convolutions", "ours-stock"):
-        layers.Convolution.convolution_op = keras.layers.Conv2D.convolution_op
+        Convolution.convolution_op = keras.layers.Conv2D.convolution_op
+    if contender in ("ours-stock-pools", "ours-stock"):
+        MaxPool.call = keras.layers.MaxPooling2D.call
     if contender in ("ours-default-xla", "ours-stock"):
         fcn_keras.jit._compiler_options = dict
+    if contender in ("ours-default-memory", "ours-stock"):
+        fcn_keras.jit._glibc = None
+        jax.config.update("jax_cpu_enable_async_dispatch", True)
     calls = {"predict": _predict, "train": lambda case: trainer(case)[1], "upsample": _upsample}
     return calls[case.verb](case), jax.block_until_ready, _device_peak
 

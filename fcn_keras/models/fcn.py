@@ -13,8 +13,9 @@ import keras
 from keras import KerasTensor, layers
 
 from fcn_keras.errors import InputError
+from fcn_keras.models.convolution import Convolution
 from fcn_keras.models.geometry import Grid, trunk
-from fcn_keras.models.layers import Bilinear, Convolution, Crop, ScaledNormal, Upsample
+from fcn_keras.models.layers import Bilinear, Crop, ScaledNormal, Upsample
 from fcn_keras.models.vgg16 import normalize, vgg16_trunk
 
 # "At once" training scales the skips down, since their features are larger than fc7's
@@ -167,7 +168,7 @@ class _Decoder:
         # Zero scores start training at a loss of ln(num_classes); under batch normalisation and
         # ReLU they would stay zero for ever.
         initializer = ScaledNormal(1.0, "fan_avg") if self.batch_norm else "zeros"
-        return layers.Conv2D(
+        return Convolution(
             self.num_classes,
             1,
             kernel_initializer=initializer,

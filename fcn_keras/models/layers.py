@@ -122,58 +122,6 @@ def _four_taps(x, kernel, strides):
     return ops.reshape(y, (-1, (height + 1) * sy, (width + 1) * sx, filters))
 
 
-# From so many channels and tiles on, multiplying less outweighs the transforms.
-_WINOGRAD_CHANNELS, _WINOGRAD_TILES = 256, 200
-# With more outputs XLA's own convolution keeps both gradients busy.
-_TAPS_OUTPUTS = 1024
-
-
-@keras.saving.register_keras_serializable("fcn_keras")
-class Convolution(keras.layers.Conv2D):
-    """`Conv2D` with the same weights and config, computed faster by JAX on a CPU.
-
-    Wide 3x3 convolutions of float32 run by Winograd's algorithm, large kernels on small maps tap
-    by tap; both equal the stock layer to 1e-5 of the output's range. Everything else, other
-    devices, other backends and symbolic shapes use the stock layer.
-    """
-
-    def convolution_op(self, inputs, kernel):
-        fast = self._fast(inputs)
-        if fast is None:
-            return super().convolution_op(inputs, kernel)
-        return fast(inputs, ops.convert_to_tensor(kernel))
-
-    def _fast(self, inputs):
-        if keras.backend.backend() != "jax" or not self._plain(inputs):
-            return None
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return None
-        batch, height, width, channels = inputs.shape
-        if tuple(self.kernel_size) == (3, 3):
-            tiles = batch * -(-height // 4) * -(-width // 4)
-            if min(channels, self.filters) < _WINOGRAD_CHANNELS or tiles < _WINOGRAD_TILES:
-                return None
-            from fcn_keras.models.winograd import convolve
-        elif self.kernel_size[0] >= 5 and batch * height * width <= _TAPS_OUTPUTS:
-            from fcn_keras.models.taps import convolve
-        else:
-            return None
-        return convolve
-
-    def _plain(self, inputs) -> bool:
-        height, width = self.kernel_size
-        return (
-            height == width
-            and height % 2 == 1
-            and tuple(self.strides) == tuple(self.dilation_rate) == (1, 1)
-            and (self.padding, self.groups, self.data_format) == ("same", 1, "channels_last")
-            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
-            and all(isinstance(size, int) for size in inputs.shape)
-        )
-
-
 @keras.saving.register_keras_serializable("fcn_keras")
 class Crop(keras.layers.Layer):
     """Cuts ``x (B, H, W, C)`` to the height and width of ``reference``, from `offset` on.

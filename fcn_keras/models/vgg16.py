@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from keras import KerasTensor, layers
 
-from fcn_keras.models.layers import Convolution, ScaledNormal
+from fcn_keras.models.convolution import Convolution
+from fcn_keras.models.layers import ScaledNormal
+from fcn_keras.models.pooling import MaxPool
 
 # Mean and standard deviation of ImageNet's RGB in [0, 1], as torchvision's weights expect them.
 MEAN = (0.485, 0.456, 0.406)
@@ -51,8 +53,6 @@ def vgg16_trunk(x: KerasTensor, width: int = 64, first_padding: int = 1) -> dict
                 name=f"block{block}_conv{index}",
             )(x)
         # "same" lets the last window hang over the edge, which is Caffe's rounding up.
-        x = layers.MaxPooling2D(
-            2, padding="same", data_format="channels_last", name=f"block{block}_pool"
-        )(x)
+        x = MaxPool(2, padding="same", data_format="channels_last", name=f"block{block}_pool")(x)
         taps[f"pool{block}"] = x
     return taps

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.models import layers, taps, winograd
-from fcn_keras.models.layers import Convolution
+from fcn_keras.models import convolution
+from fcn_keras.models.convolution import Convolution
+from fcn_keras.models.cpu import im2col, winograd
 
 
 def stock(x, kernel):
@@ -51,19 +52,19 @@ def test_winograd_transforms_are_exact_for_polynomials():
     np.testing.assert_allclose(outputs, np.correlate(tile, kernel, "valid"), atol=1e-12)
 
 
-@pytest.mark.parametrize("size", [5, 7])
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 3, 8, 5), (1, 9, 7, 4)])
-def test_taps_equal_the_direct_sum(shape, size):
-    assert_close(taps.convolve, shape, filters=6, size=size, tolerance=2e-6)
+def test_im2col_equals_the_direct_sum(shape, size):
+    assert_close(im2col.convolve, shape, filters=6, size=size, tolerance=2e-6)
 
 
 @pytest.fixture
 def fast(monkeypatch):
     """Which function `Convolution` took, with the thresholds out of the way."""
-    monkeypatch.setattr(layers, "_WINOGRAD_CHANNELS", 1)
-    monkeypatch.setattr(layers, "_WINOGRAD_TILES", 1)
+    monkeypatch.setattr(convolution, "_WINOGRAD_WEIGHTS", 1)
+    monkeypatch.setattr(convolution, "_WINOGRAD_TILES", 1)
     taken = []
-    for module in (winograd, taps):
+    for module in (winograd, im2col):
 
         def spy(x, kernel, original=module.convolve, name=module.__name__):
             taken.append(name.split(".")[-1])
@@ -92,9 +93,10 @@ def both(x, *arguments, **options):
     ("kernel_size", "options", "path"),
     [
         (3, {"activation": "relu"}, ["winograd"]),
-        (7, {"activation": "relu"}, ["taps"]),
-        (7, {"use_bias": False}, ["taps"]),
-        (1, {}, []),
+        (7, {"activation": "relu"}, ["im2col"]),
+        (7, {"use_bias": False}, ["im2col"]),
+        (1, {}, ["im2col"]),
+        (1, {"padding": "valid"}, ["im2col"]),
         (4, {}, []),
         ((3, 5), {}, []),
         (3, {"strides": 2}, []),
@@ -120,17 +122,19 @@ def test_half_precision_and_open_shapes_use_the_stock_path(fast):
     assert fast == []
 
 
-def test_thresholds_leave_narrow_layers_and_small_maps_to_xla():
-    x = np.zeros((2, 40, 40, 256), "float32")
-    assert Convolution(256, 3, padding="same")._fast(x) is winograd.convolve
-    assert Convolution(255, 3, padding="same")._fast(x) is None
-    assert Convolution(256, 3, padding="same")._fast(x[:, :36]) is None
-    assert Convolution(8, 7, padding="same")._fast(x[:1, :32, :32]) is taps.convolve
-    assert Convolution(8, 7, padding="same")._fast(np.zeros((1, 32, 33, 8), "float32")) is None
+def test_the_path_depends_on_widths_and_map():
+    x = np.zeros((2, 20, 20, 128), "float32")
+    assert Convolution(64, 3, padding="same")._fast(x) is winograd.convolve
+    assert Convolution(63, 3, padding="same")._fast(x) is None
+    assert Convolution(64, 3, padding="same")._fast(x[:, :12]) is im2col.convolve  # 30 tiles
+    assert Convolution(8, 1)._fast(x) is im2col.convolve
+    assert Convolution(8, 7, padding="same")._fast(x) is im2col.convolve
+    large = np.zeros((1, 74, 74, 128), "float32")  # 34 million values in patches
+    assert Convolution(8, 7, padding="same")._fast(large) is None
 
 
 def test_other_devices_use_the_stock_path(fast, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr("fcn_keras.jit.on_cpu", lambda: False)
     assert Convolution(8, 3, padding="same")._fast(np.zeros((1, 32, 32, 4), "float32")) is None
 
 

@@ -1,0 +1,59 @@
+"""Keras' convolution, computed faster by JAX on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+# With fewer weights a tap or tiles of 4x4 outputs Winograd's transforms cost more than they save.
+_WINOGRAD_WEIGHTS, _WINOGRAD_TILES = 64 * 128, 40
+# Most values that the patches may have: 128 MB of them.
+_PATCHES = 2**25
+
+
+@keras.saving.register_keras_serializable("fcn_keras")
+class Convolution(keras.layers.Conv2D):
+    """`Conv2D` with the same weights and config, computed faster by JAX on a CPU.
+
+    Wide 3x3 convolutions of float32 run by Winograd's algorithm; on small maps, with large kernels
+    or 1x1 they are one matrix product. Both equal the stock layer to 1e-5 of the output's range.
+    Everything else, other devices, other backends and symbolic shapes use the stock layer.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        fast = self._fast(inputs)
+        if fast is None:
+            return super().convolution_op(inputs, kernel)
+        return fast(inputs, ops.convert_to_tensor(kernel))
+
+    def _fast(self, inputs) -> Callable | None:
+        if keras.backend.backend() != "jax" or not self._plain(inputs):
+            return None
+        from fcn_keras.jit import on_cpu
+
+        if not on_cpu():
+            return None
+        from fcn_keras.models.cpu import im2col, winograd
+
+        batch, height, width, channels = inputs.shape
+        size = self.kernel_size[0]
+        if size == 3 and channels * self.filters < _WINOGRAD_WEIGHTS:
+            return None
+        if size == 3 and batch * -(-height // 4) * -(-width // 4) >= _WINOGRAD_TILES:
+            return winograd.convolve
+        patches = batch * height * width * size**2 * channels
+        return im2col.convolve if size == 1 or patches <= _PATCHES else None
+
+    def _plain(self, inputs) -> bool:
+        height, width = self.kernel_size
+        return (
+            height == width
+            and height % 2 == 1
+            and tuple(self.strides) == tuple(self.dilation_rate) == (1, 1)
+            and (self.padding == "same" or height == 1)
+            and (self.groups, self.data_format) == (1, "channels_last")
+            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+            and all(isinstance(size, int) for size in inputs.shape)
+        )

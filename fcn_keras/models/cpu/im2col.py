@@ -1,0 +1,23 @@
+"""Convolutions as one matrix product: of the map's patches, written out, and the kernel.
+
+XLA:CPU's own convolution is up to a hundred times slower where the map is hardly larger than the
+kernel, as for fc6 (7x7), and so are its gradients; for 1x1 it copies the kernel for the gradient.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Cross-correlation with zeros around: ``(B, H, W, C), (k, k, C, F) -> (B, H, W, F)``, k odd.
+
+    The patches have ``k * k`` times as many values as `x`.
+    """
+    batch, height, width, channels = x.shape
+    size, filters = kernel.shape[0], kernel.shape[3]
+    x = jnp.pad(x, [(0, 0), *[(size // 2, size // 2)] * 2, (0, 0)])
+    taps = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
+    patches = jnp.concatenate(taps, axis=-1).reshape(-1, size * size * channels)
+    return (patches @ kernel.reshape(-1, filters)).reshape(batch, height, width, filters)
