@@ -11,7 +11,8 @@ from fcn_keras.errors import InputError
 PYTORCH = ("torch", "torch-channels-last", "torch-compile")
 
 # Ours without one of what makes it faster (upsampling, convolutions, pools, compiler options, freed
-# memory kept), and without all of them, stands beside what users get.
+# memory kept), and without all of them, stands beside what users get; so does PyTorch with the last
+# of them, which it can be told to have.
 Contender = Literal[
     "ours",
     "ours-stock-upsampling",
@@ -23,6 +24,8 @@ Contender = Literal[
     "torch",
     "torch-channels-last",
     "torch-compile",
+    "torch-kept-memory",
+    "torch-channels-last-kept-memory",
     "onnxruntime",
 ]
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 import fcn_keras.jit
+import fcn_keras.memory
 from experiments.benchmark.case import Case, Contender
 from fcn_keras.inference import bind
 from fcn_keras.models import layers
@@ -32,7 +33,7 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     if contender in ("ours-default-xla", "ours-stock"):
         fcn_keras.jit._compiler_options = dict
     if contender in ("ours-default-memory", "ours-stock"):
-        fcn_keras.jit._glibc = None
+        fcn_keras.memory._glibc = None
         jax.config.update("jax_cpu_enable_async_dispatch", True)
     calls = {"predict": _predict, "train": lambda case: trainer(case)[1], "upsample": _upsample}
     return calls[case.verb](case), jax.block_until_ready, _device_peak
@@ -88,7 +89,7 @@ def trainer_parts(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.M
     images, masks = images_and_masks(case)
     batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
     step = make_step(model, optimizer, config).lower(state, batch).compile()
-    fcn_keras.jit.trim()
+    fcn_keras.memory.trim()
     return step, batch, state, model
 
 

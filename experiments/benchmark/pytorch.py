@@ -15,6 +15,7 @@ from torch import nn
 
 from experiments.benchmark.case import Case, Contender
 from experiments.benchmark.torch_fcn import TorchFCN
+from fcn_keras import memory
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -23,6 +24,9 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
     torch.backends.cudnn.benchmark = True
     warnings.filterwarnings("ignore")  # the compilers' hints are not about the figures
+    if contender.endswith("-kept-memory"):
+        memory.keep()
+        contender = contender.removesuffix("-kept-memory")
     if contender == "onnxruntime":
         return _onnxruntime(case), lambda outputs: None, lambda: None
     calls = {"predict": _predict, "train": _train, "upsample": _upsample}
