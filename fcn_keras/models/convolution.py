@@ -7,6 +7,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from fcn_keras.models import cpu
+
 # With fewer weights a tap or tiles of 4x4 outputs Winograd's transforms cost more than they save.
 _WINOGRAD_WEIGHTS, _WINOGRAD_TILES = 64 * 128, 40
 # Most values that the patches may have: 128 MB of them.
@@ -29,11 +31,7 @@ class Convolution(keras.layers.Conv2D):
         return fast(inputs, ops.convert_to_tensor(kernel))
 
     def _fast(self, inputs) -> Callable | None:
-        if keras.backend.backend() != "jax" or not self._plain(inputs):
-            return None
-        from fcn_keras.jit import on_cpu
-
-        if not on_cpu():
+        if not self._plain(inputs) or not cpu.in_use():
             return None
         from fcn_keras.models.cpu import im2col, winograd
 

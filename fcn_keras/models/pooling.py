@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import keras
 
+from fcn_keras.models import cpu
+
 
 @keras.saving.register_keras_serializable("fcn_keras")
 class MaxPool(keras.layers.MaxPooling2D):
@@ -16,11 +18,7 @@ class MaxPool(keras.layers.MaxPooling2D):
     """
 
     def call(self, inputs):
-        if keras.backend.backend() != "jax" or not self._plain(inputs):
-            return super().call(inputs)
-        from fcn_keras.jit import on_cpu
-
-        if not on_cpu():
+        if not self._plain(inputs) or not cpu.in_use():
             return super().call(inputs)
         from fcn_keras.models.cpu.max_pool import max_pool
 
