@@ -12,11 +12,12 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import keras
 
 if keras.backend.backend() == "jax":
-    from fcn_keras import jit as jit  # sets what JAX reads when it starts
+    from fcn_keras.cpu import runtime as runtime  # sets what JAX reads when it starts
 
 from fcn_keras.errors import InputError
-from fcn_keras.inference import Segmenter, load_model
+from fcn_keras.inference import Segmenter
 from fcn_keras.models import fcn8s, fcn16s, fcn32s, init_from
+from fcn_keras.saving import load_model
 from fcn_keras.weights import load_weights
 
 __all__ = [

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fcn_keras.data.classes import VOID, ClassTable
 from fcn_keras.errors import InputError
-from fcn_keras.files import replacing
-from fcn_keras.labels import VOID, ClassTable
+from fcn_keras.storage import replacing
 
 # log.csv's columns, one axis each: title, and (column, label) of its lines.
 CURVES = (

@@ -4,7 +4,7 @@ from PIL import Image
 
 from fcn_keras import InputError, viz
 from fcn_keras.data import read_mask
-from fcn_keras.labels import CAMVID, VOC, VOID
+from fcn_keras.data.classes import CAMVID, VOC, VOID
 
 HEADER = (
     "epoch,step,learning_rate,train_loss,val_loss,pixel_accuracy,mean_accuracy,mean_iou,fw_iou,"

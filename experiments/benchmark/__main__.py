@@ -1,6 +1,6 @@
 """Measure speed and memory beside plain PyTorch, and against the machine's own limits."""
 
-from experiments import cli
+from fcn_keras.commands import cli
 
 cli.select_backend()
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments import cli
 from experiments.benchmark.case import Contender
+from fcn_keras.commands import cli
 
 
 @dataclass(frozen=True, kw_only=True)

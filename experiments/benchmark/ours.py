@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-import fcn_keras.jit
-import fcn_keras.memory
+import fcn_keras.cpu.allocator
+import fcn_keras.cpu.runtime
 from experiments.benchmark.case import Case, Contender
 from fcn_keras.inference import bind
 from fcn_keras.models import layers
@@ -31,9 +31,9 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     if contender in ("ours-stock-pools", "ours-stock"):
         MaxPool.call = keras.layers.MaxPooling2D.call
     if contender in ("ours-default-xla", "ours-stock"):
-        fcn_keras.jit._compiler_options = dict
+        fcn_keras.cpu.runtime._compiler_options = dict
     if contender in ("ours-default-memory", "ours-stock"):
-        fcn_keras.memory._glibc = None
+        fcn_keras.cpu.allocator._glibc = None
         jax.config.update("jax_cpu_enable_async_dispatch", True)
     calls = {"predict": _predict, "train": lambda case: trainer(case)[1], "upsample": _upsample}
     return calls[case.verb](case), jax.block_until_ready, _device_peak
@@ -89,7 +89,7 @@ def trainer_parts(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.M
     images, masks = images_and_masks(case)
     batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
     step = make_step(model, optimizer, config).lower(state, batch).compile()
-    fcn_keras.memory.trim()
+    fcn_keras.cpu.allocator.trim()
     return step, batch, state, model
 
 
@@ -104,7 +104,7 @@ def _upsample(case: Case) -> Callable:
     x = jnp.asarray(rng.normal(size=(case.batch, size, size, classes)), "float32")
     probe = jnp.asarray(rng.normal(size=layer.compute_output_shape(x.shape)), "float32")
 
-    @fcn_keras.jit.jit
+    @fcn_keras.cpu.runtime.jit
     def both(kernel, x):
         y, pull = jax.vjp(lambda kernel, x: layer.stateless_call([kernel], [], x)[0], kernel, x)
         return y, pull(probe)

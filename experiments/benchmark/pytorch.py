@@ -15,7 +15,7 @@ from torch import nn
 
 from experiments.benchmark.case import Case, Contender
 from experiments.benchmark.torch_fcn import TorchFCN
-from fcn_keras import memory
+from fcn_keras.cpu import allocator
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -25,7 +25,7 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     torch.backends.cudnn.benchmark = True
     warnings.filterwarnings("ignore")  # the compilers' hints are not about the figures
     if contender.endswith("-kept-memory"):
-        memory.keep()
+        allocator.keep()
         contender = contender.removesuffix("-kept-memory")
     if contender == "onnxruntime":
         return _onnxruntime(case), lambda outputs: None, lambda: None

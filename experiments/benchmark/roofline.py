@@ -15,7 +15,7 @@ import numpy as np
 from experiments.benchmark.case import Case
 from experiments.benchmark.costs import Cost, costs
 from fcn_keras import models
-from fcn_keras.jit import jit
+from fcn_keras.cpu.runtime import jit
 
 REPEATS = 5
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from experiments.benchmark.case import Case
 from experiments.benchmark.workers import Result, cores
-from fcn_keras.files import replacing
+from fcn_keras.storage import replacing
 
 PACKAGES = ("fcn-keras", "keras", "jax", "jaxlib", "torch", "onnxruntime", "grain", "numpy")
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from experiments.benchmark import ours
 from experiments.benchmark.case import Case
-from fcn_keras.jit import jit
+from fcn_keras.cpu.runtime import jit
 from fcn_keras.training.setup import build_model
 
 OUTSIDE = "loss, update and other"

@@ -1,6 +1,6 @@
 """Trains, evaluates and collects the runs of a study. Stopped, it goes on where it was."""
 
-from experiments import cli
+from fcn_keras.commands import cli
 
 cli.select_backend()
 
@@ -13,11 +13,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.recipes import load_recipe
 from experiments.study.plans import PLANS, Run
 from experiments.study.tables import write_tables
 from fcn_keras import InputError, load_model
-from fcn_keras.compact import save_compact
+from fcn_keras.recipes import load_recipe
+from fcn_keras.saving import save_compact
 
 COLLECTED = ("config.json", "log.csv", "curves.png", "panel.png")
 PART_BYTES = 15 * 2**20

@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcn_keras.download import Progress, download
 from fcn_keras.errors import InputError
+from fcn_keras.storage import Progress, download
 
 
 @dataclass(frozen=True)

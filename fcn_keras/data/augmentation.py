@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOID
 
 MEAN_COLOR = tuple(round(255 * mean) for mean in (0.485, 0.456, 0.406))
 """ImageNet's channel mean: about 0 once the model has normalised it."""

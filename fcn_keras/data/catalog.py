@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from fcn_keras.data import shapes
+from fcn_keras.data.classes import SHAPES
 from fcn_keras.data.folder import folder_source
 from fcn_keras.data.pairs import camvid_source
 from fcn_keras.data.source import FileSource, Source
 from fcn_keras.data.voc import SPLITS_FOLDER, voc_source
 from fcn_keras.errors import InputError
-from fcn_keras.labels import SHAPES
 
 NAMES = ("shapes", "voc2012", "camvid", "folder", "tfds:NAME")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fcn_keras.data.classes import VOID, ClassTable
 from fcn_keras.data.images import conversions
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOID, ClassTable
 
 
 @dataclass

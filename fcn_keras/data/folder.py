@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
+from fcn_keras.data.classes import ClassTable, voc_color_map
 from fcn_keras.data.source import FileSource
 from fcn_keras.data.voc import read_ids
 from fcn_keras.errors import InputError
-from fcn_keras.labels import ClassTable, voc_color_map
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VAL_PERCENT = 20

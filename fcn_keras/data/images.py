@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fcn_keras.data.classes import VOID, VOID_COLOR
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOID, VOID_COLOR
 
 _EXIF_ORIENTATION = 0x0112
 

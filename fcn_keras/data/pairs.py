@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from fcn_keras.data.classes import CAMVID, ClassTable
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
-from fcn_keras.labels import CAMVID, ClassTable
 
 
 def pairs_source(

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fcn_keras.data.classes import SHAPES, VOID
 from fcn_keras.errors import InputError
-from fcn_keras.labels import SHAPES, VOID
 
 VERSION = 1
 """Part of the cache folder's name: raise it with every change that alters a pixel."""

@@ -8,7 +8,7 @@ from PIL import Image
 from fcn_keras.data.augmentation import Augmentation
 from fcn_keras.data.pipeline import train_batches
 from fcn_keras.data.source import Source
-from fcn_keras.files import replacing
+from fcn_keras.storage import replacing
 
 _GAP = 4  # pixels between cells
 

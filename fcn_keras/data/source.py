@@ -6,9 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from fcn_keras.data.classes import ClassTable
 from fcn_keras.data.images import exif_orientation, read_image, read_mask
 from fcn_keras.errors import InputError
-from fcn_keras.labels import ClassTable
 
 
 class Source(Protocol):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_keras.data.classes import VOC, ClassTable, voc_color_map
 from fcn_keras.data.images import decode_image, decode_mask
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOC, ClassTable, voc_color_map
 
 PETS = ClassTable(
     "oxford_iiit_pet", ("pet", "background", "border"), ((220, 50, 47), (0, 0, 0), (255, 255, 255))

@@ -3,9 +3,9 @@
 from importlib import resources
 from pathlib import Path
 
+from fcn_keras.data.classes import VOC, ClassTable
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOC, ClassTable
 
 SPLITS_FOLDER = Path("ImageSets", "Segmentation")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOID
 
 
 @dataclass(frozen=True)

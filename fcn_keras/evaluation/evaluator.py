@@ -11,12 +11,13 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from fcn_keras.buckets import pad, runner
+from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
-from fcn_keras.evaluation.tta import averaged
-from fcn_keras.inference import bind, num_classes
-from fcn_keras.labels import VOID
+from fcn_keras.inference.compiled import bind
+from fcn_keras.inference.padding import pad, runner
+from fcn_keras.inference.tta import averaged
+from fcn_keras.saving import num_classes
 
 READERS = 4
 READ_AHEAD = 16
@@ -27,8 +28,8 @@ class Evaluator:
 
     An image is padded at the bottom and right to the next multiple of `bucket` pixels and its mask
     with void, so that JAX compiles once for each bucket shape rather than for each image size. The
-    padding is not scored, and doesn't change the image's prediction (`fcn_keras.buckets`). An
-    evaluator can run after every epoch without compiling again.
+    padding is not scored, and doesn't change the image's prediction
+    (`fcn_keras.inference.padding`). An evaluator can run after every epoch without compiling again.
 
     Args:
         model: The model; its weights are read at each `run`.

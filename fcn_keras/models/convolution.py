@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from fcn_keras.models import cpu
+from fcn_keras import cpu
 
 # With fewer weights a tap or tiles of 4x4 outputs Winograd's transforms cost more than they save.
 _WINOGRAD_WEIGHTS, _WINOGRAD_TILES = 64 * 128, 40
@@ -33,7 +33,7 @@ class Convolution(keras.layers.Conv2D):
     def _fast(self, inputs) -> Callable | None:
         if not self._plain(inputs) or not cpu.in_use():
             return None
-        from fcn_keras.models.cpu import im2col, winograd
+        from fcn_keras.cpu import im2col, winograd
 
         batch, height, width, channels = inputs.shape
         size = self.kernel_size[0]

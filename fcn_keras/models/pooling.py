@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from fcn_keras.models import cpu
+from fcn_keras import cpu
 
 
 @keras.saving.register_keras_serializable("fcn_keras")
@@ -20,7 +20,7 @@ class MaxPool(keras.layers.MaxPooling2D):
     def call(self, inputs):
         if not self._plain(inputs) or not cpu.in_use():
             return super().call(inputs)
-        from fcn_keras.models.cpu.max_pool import max_pool
+        from fcn_keras.cpu.max_pool import max_pool
 
         return max_pool(inputs)
 

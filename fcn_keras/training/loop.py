@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Source, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
-from fcn_keras.memory import trim
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, SaveError, StoppedError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from fcn_keras.labels import VOID
+from fcn_keras.data.classes import VOID
 
 
 def cross_entropy(

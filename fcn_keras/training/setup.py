@@ -14,9 +14,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_keras import models
 from fcn_keras.data import Augmentation, Source, train_batches
+from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
-from fcn_keras.inference import load_model
-from fcn_keras.labels import ClassTable
+from fcn_keras.saving import load_model
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.step import State
 from fcn_keras.weights import load_weights

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import optax
 
-from fcn_keras.jit import jit, on_cpu
+from fcn_keras.cpu.runtime import jit, on_cpu
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.loss import cross_entropy
 

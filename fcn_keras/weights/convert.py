@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.errors import InputError
+from fcn_keras.weights.files.h5_file import write_h5
+from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.formats import recognise
-from fcn_keras.weights.h5_file import write_h5
 from fcn_keras.weights.load import HEAD, place
-from fcn_keras.weights.read import read_tensors
 from fcn_keras.weights.report import Report
 
 
 def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096) -> Report:
     """Writes a VGG16's convolutions, and its first two linear layers as fc6 and fc7, by layer name.
 
-    The layout is in `fcn_keras.weights.h5_file`. The linear layers are left out where their width
-    isn't `head_width`. The file is written atomically.
+    The layout is in `fcn_keras.weights.files.h5_file`. The linear layers are left out where their
+    width isn't `head_width`. The file is written atomically.
 
     Raises:
         InputError: the file is damaged, or no classifier; or `out` doesn't end in ``.weights.h5``.

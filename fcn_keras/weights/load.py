@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import InputError
+from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.formats import recognise
-from fcn_keras.weights.read import read_tensors
 from fcn_keras.weights.report import Report, show
 from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fcn_keras.download import Progress, cache_folder, download, verify
+from fcn_keras.storage import Progress, cache_folder, download, verify
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 
@@ -32,7 +32,7 @@ def fetch_weights(url: str = VGG16_URL, progress: Progress | None = None) -> Pat
     """Downloads `url` into the user's cache, verified by the hash in its name.
 
     Raises:
-        InputError: as `fcn_keras.download.download`.
+        InputError: as `fcn_keras.storage.download`.
     """
     name = url.rsplit("/", 1)[-1]
     return download(url, cache_folder() / name, sha256=claimed_hash(name), progress=progress)

@@ -7,10 +7,10 @@ from PIL import Image
 from fcn_keras.data import Augmentation, open_dataset, train_batches
 from fcn_keras.data.catalog import open_files
 from fcn_keras.data.check import check
+from fcn_keras.data.classes import SHAPES
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.data.sheet import contact_sheet, save_picture
 from fcn_keras.errors import InputError
-from fcn_keras.labels import SHAPES
 
 
 @pytest.fixture

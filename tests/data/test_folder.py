@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from fcn_keras.data import open_dataset
+from fcn_keras.data.classes import VOC
 from fcn_keras.data.folder import is_validation, read_classes
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOC
 
 NAMES = [f"photo{index}" for index in range(40)]
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from fcn_keras.data import read_image, read_mask
+from fcn_keras.data.classes import VOC
 from fcn_keras.data.images import conversions, decode_image, decode_mask
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOC
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 LABELS = np.array([[0, 1, 20], [255, 15, 0]], np.uint8)

@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from fcn_keras.data import open_dataset
+from fcn_keras.data.classes import CAMVID
 from fcn_keras.data.pairs import pairs_source
 from fcn_keras.errors import InputError
-from fcn_keras.labels import CAMVID
 
 
 @pytest.fixture

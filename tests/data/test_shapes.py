@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from fcn_keras.data import open_dataset, shapes
+from fcn_keras.data.classes import SHAPES
 from fcn_keras.errors import InputError
-from fcn_keras.labels import SHAPES
 
 
 def files(root):

@@ -4,9 +4,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from fcn_keras.data import open_dataset
+from fcn_keras.data.classes import VOC
 from fcn_keras.data.voc import voc_source
 from fcn_keras.errors import InputError
-from fcn_keras.labels import VOC
 
 
 def write(path, value, size=(4, 6)):

@@ -6,8 +6,8 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError
+from fcn_keras.data.classes import CAMVID, SHAPES, VOID
 from fcn_keras.evaluation import Evaluator
-from fcn_keras.labels import CAMVID, SHAPES, VOID
 
 
 @dataclasses.dataclass

@@ -6,13 +6,13 @@ import pytest
 import tyro
 
 import fcn_keras
-from experiments import cli
 from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import case as cases
 from experiments.benchmark import feeding, workers
 from experiments.benchmark.case import Case
 from experiments.benchmark.costs import costs
 from experiments.benchmark.roofline import Limits, fixed_model
+from fcn_keras.commands import cli
 from fcn_keras.data import Augmentation
 from fcn_keras.data.shapes import write_shapes
 

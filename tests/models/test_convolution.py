@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from fcn_keras.cpu import im2col, winograd
 from fcn_keras.models import convolution
 from fcn_keras.models.convolution import Convolution
-from fcn_keras.models.cpu import im2col, winograd
 
 
 def stock(x, kernel):
@@ -134,7 +134,7 @@ def test_the_path_depends_on_widths_and_map():
 
 
 def test_other_devices_use_the_stock_path(fast, monkeypatch):
-    monkeypatch.setattr("fcn_keras.jit.on_cpu", lambda: False)
+    monkeypatch.setattr("fcn_keras.cpu.runtime.on_cpu", lambda: False)
     assert Convolution(8, 3, padding="same")._fast(np.zeros((1, 32, 32, 4), "float32")) is None
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fcn_keras
+from fcn_keras.cpu.runtime import jit
 from fcn_keras.errors import InputError
-from fcn_keras.jit import jit
 from fcn_keras.models import geometry
 from fcn_keras.models.geometry import Grid, trunk
 from tests.parity.conversion import weight_variables

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from fcn_keras.models.cpu.max_pool import max_pool
+from fcn_keras.cpu.max_pool import max_pool
 from fcn_keras.models.pooling import MaxPool
 
 
@@ -62,6 +62,6 @@ def test_saves_and_loads_with_the_stock_config():
 
 
 def test_other_devices_use_the_stock_layer(monkeypatch):
-    monkeypatch.setattr("fcn_keras.jit.on_cpu", lambda: False)
-    monkeypatch.delattr("fcn_keras.models.cpu.max_pool.max_pool")
+    monkeypatch.setattr("fcn_keras.cpu.runtime.on_cpu", lambda: False)
+    monkeypatch.delattr("fcn_keras.cpu.max_pool.max_pool")
     np.testing.assert_array_equal(MaxPool(2, padding="same")(np.ones((1, 3, 3, 1))), 1)

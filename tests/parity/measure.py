@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import fcn_keras
-from fcn_keras.jit import jit
+from fcn_keras.cpu.runtime import jit
 from tests.parity.conversion import load_into, randomize
 from tests.parity.torch_fcn import FCN, BatchNormFCN8s, normalized
 

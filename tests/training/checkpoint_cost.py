@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.recipes import load_recipe
+from fcn_keras.recipes import load_recipe
 from fcn_keras.training import init_state, make_optimizer, make_step
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.setup import build_model

@@ -42,7 +42,7 @@ FRAGMENTS = [
     b"cos\nsystem\n(X\x04\x00\x00\x00true\x85R",
     b"cbuiltins\neval\nX\x03\x00\x00\x001+1\x85R",
     b"\x8c\x08builtins\x8c\x04exec\x93",
-    b"cfcn_keras.weights.unpickle\nload_pickle\n",
+    b"cfcn_keras.weights.files.unpickle\nload_pickle\n",
     b"ctorch.hub\nload\n",
     b"Q",
     b"R",

@@ -2,7 +2,7 @@
 `save_weights` from one of its models.
 
 Source: ``keras/src/saving/saving_lib.py``. Keras numbers the variables of a layer; the layer's name
-is an attribute of its ``vars`` group (see `fcn_keras.weights.h5_file`).
+is an attribute of its ``vars`` group (see `fcn_keras.weights.files.h5_file`).
 """
 
 import re

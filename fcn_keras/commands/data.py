@@ -1,0 +1,144 @@
+"""Fetch a data set, check its files, and look at what the network will see of it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from fcn_keras.commands import cli
+
+console = Console()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(cli.Options):
+    dataset: str = "shapes"
+    """shapes, voc2012, camvid, folder or tfds:NAME."""
+    data_dir: Path | None = None
+    """Folder of the data set; shapes and tfds have a default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(DataOptions):
+    """Read every file, count the labels, and list what is wrong (exit status 1)."""
+
+    splits: tuple[str, ...] = ("train", "val")
+    """Splits that should share no sample."""
+    workers: int | None = None
+    """Threads; as many as cores by default."""
+    json: Path | None = None
+    """Write the report to this file too."""
+    show: int = 50
+    """Print at most this many problems."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Browse(DataOptions):
+    """Write a contact sheet of training samples after augmentation, images beside masks."""
+
+    split: str = "train"
+    """Split to draw from."""
+    out: Path = Path("samples.png")
+    """Picture to write."""
+    crop_size: int = 480
+    """Pixels a side, as in training."""
+    color_jitter: float = 0.0
+    """Largest change of brightness, contrast and saturation, as a fraction."""
+    count: int = 24
+    """Samples to show."""
+    seed: int = 0
+    """Seed of the training run to look at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(cli.Options):
+    """Fetch and unpack official archives; one that broke off is resumed."""
+
+    archives: tyro.conf.Positional[tuple[Literal["voc2012", "sbd"], ...]] = ("voc2012", "sbd")
+    """voc2012 (2.0 GB) and sbd (1.4 GB, adds the trainaug split)."""
+    data_dir: Path = Path("data")
+    """Folder to unpack into."""
+
+
+def check(options: Check) -> None:
+    from fcn_keras.data.catalog import open_files
+    from fcn_keras.data.check import check
+
+    root = options.data_dir
+    sources = {split: open_files(options.dataset, root, split) for split in options.splits}
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading")
+        report = check(
+            sources,
+            workers=options.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for name, split in report.splits.items():
+        console.print(split_table(name, split, report.classes))
+        for change, images in split.conversions.items():
+            console.print(f"{name}: {images} images: {change}")
+    for problem in report.problems[: options.show]:
+        console.print(f"{problem.split}: {problem.message}", soft_wrap=True, highlight=False)
+    samples = sum(map(len, sources.values()))
+    console.print(f"samples: {samples}, problems: {len(report.problems)}", highlight=False)
+    if options.json:
+        options.json.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    if report.problems:
+        sys.exit(1)
+
+
+def split_table(name: str, split, classes) -> Table:
+    """Images and pixels of each class; percentages are of the labelled pixels."""
+    table = Table(title=f"{classes.name} {name}: {split.samples} samples", title_justify="left")
+    table.add_column("class")
+    for column in ("images", "pixels", "%"):
+        table.add_column(column, justify="right")
+    labelled = max(int(split.pixels.sum()), 1)
+    for label, images, pixels in zip(classes.names, split.images, split.pixels, strict=True):
+        table.add_row(label, str(images), str(pixels), f"{100 * pixels / labelled:.2f}")
+    table.add_section()
+    table.add_row("void", "", str(split.void_pixels), "")
+    return table
+
+
+def browse(options: Browse) -> None:
+    from fcn_keras.data import Augmentation, open_dataset
+    from fcn_keras.data.sheet import contact_sheet, save_picture
+
+    source = open_dataset(options.dataset, options.data_dir, options.split)
+    augmentation = Augmentation(crop_size=options.crop_size, color_jitter=options.color_jitter)
+    sheet = contact_sheet(source, augmentation=augmentation, seed=options.seed, count=options.count)
+    save_picture(options.out, sheet)
+    console.print(f"wrote {options.out}", highlight=False, soft_wrap=True)
+
+
+def download(options: Download) -> None:
+    for name in options.archives:
+        folder = fetch_with_bar(name, options.data_dir)
+        console.print(f"{name} is in {folder}", highlight=False, soft_wrap=True)
+
+
+def fetch_with_bar(name: str, folder: Path) -> Path:
+    from fcn_keras.data.archives import fetch
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        return fetch(
+            name, folder, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+
+
+def main(options: Check | Browse | Download) -> None:
+    {Check: check, Browse: browse, Download: download}[type(options)](options)
+
+
+def run() -> None:
+    """The command."""
+    cli.run(main, Check | Browse | Download, __doc__, default=tyro.MISSING)

@@ -1,0 +1,78 @@
+"""Scores a model on a data set, each image at its own size."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from fcn_keras.commands import cli
+from fcn_keras.commands.progress import scores_table
+from fcn_keras.data import open_dataset
+from fcn_keras.evaluation import Evaluator
+from fcn_keras.saving import load_model
+from fcn_keras.storage import replacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(cli.Options):
+    """Options of evaluation."""
+
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """The .keras file, or a compact .safetensors file."""
+    dataset: str = "shapes"
+    """shapes, voc2012, camvid, folder or tfds:NAME."""
+    data_dir: Path | None = None
+    """Folder of the data set; shapes and tfds have a default."""
+    split: str = "val"
+    """Split to score."""
+    json: Path | None = None
+    """Write the scores to this file too."""
+    batch_size: int = 1
+    """Images that run together, once padded to one size."""
+    bucket: int = 128
+    """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
+    squash: int | None = None
+    """Resize images and masks to this many pixels a side, as some tutorials do; to compare only."""
+    flip: bool = False
+    """Average the prediction with that of the mirror image."""
+    scales: tuple[float, ...] = (1.0,)
+    """Average the predictions over these scales of the image."""
+
+
+def main(options: Options) -> None:
+    console = Console()
+    source = open_dataset(options.dataset, options.data_dir, options.split)
+    evaluator = Evaluator(
+        load_model(options.model),
+        batch_size=options.batch_size,
+        bucket=options.bucket,
+        squash=options.squash,
+        flip=options.flip,
+        scales=options.scales,
+    )
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("images", total=len(source))
+        scores = evaluator.run(source, lambda done, _: bar.update(task, completed=done))
+    title = f"{options.model} on {options.dataset} {options.split}, {len(source)} images"
+    console.print(scores_table(scores, source.classes, title))
+    console.print(f"Cross-entropy {scores.loss:.4f}", highlight=False)
+    if options.json:
+        content = {
+            "model": str(options.model),
+            "dataset": options.dataset,
+            "split": options.split,
+            "images": len(source),
+            **scores.to_dict(source.classes.names),
+        }
+        with replacing(options.json) as draft:
+            draft.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def run() -> None:
+    """The command."""
+    cli.run(main, Options, __doc__)

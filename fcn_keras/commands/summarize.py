@@ -1,0 +1,121 @@
+"""One table over training runs, and a picture of their curves together."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fcn_keras import InputError
+from fcn_keras.commands import cli
+
+CURVES = (("train_loss", "training loss"), ("val_loss", "validation loss"), ("mean_iou", "mIoU"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(cli.Options):
+    """Options of the summary."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders; a folder of runs stands for all in it."""
+    out: Path = Path("summary.png")
+    """Picture of the runs' curves."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as it was written by `experiments.train`."""
+
+    path: Path
+    record: dict
+    rows: list[dict[str, float]]
+
+    @property
+    def best(self) -> dict[str, float]:
+        return max(self.rows, key=lambda row: row["mean_iou"])
+
+
+def main(options: Options) -> None:
+    runs = [read(path) for given in options.runs for path in folders(given)]
+    Console().print(table(sorted(runs, key=lambda run: -run.best["mean_iou"])))
+    draw(runs, options.out)
+    print(f"Curves: {options.out}")
+
+
+def folders(path: Path) -> list[Path]:
+    """`path` if it is a run, or the runs in it that have a validation behind them."""
+    if (path / "config.json").is_file():
+        return [path]
+    found = sorted(log.parent for log in path.glob("*/log.csv"))
+    if not found:
+        raise InputError(f"run {path} has no config.json, and no run folder is in it")
+    return found
+
+
+def read(path: Path) -> Run:
+    """Reads the settings and the log of one run."""
+    try:
+        record = json.loads((path / "config.json").read_text())
+        with (path / "log.csv").open(newline="") as file:
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError as error:
+        name = Path(error.filename).name
+        raise InputError(f"run {path} has no {name}: let it finish an epoch first") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"run {path} can't be read: {error}") from error
+    if not rows:
+        raise InputError(f"run {path} has no rows in log.csv: let it finish an epoch first")
+    return Run(path, record, rows)
+
+
+def table(runs: list[Run]) -> Table:
+    """One row a run, in the order given."""
+    table = Table()
+    for name in ("run", "recipe", "model"):
+        table.add_column(name, overflow="fold")
+    for name in ("best mIoU %", "at step", "of", "training", "images/s"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        last, best = run.rows[-1], run.best
+        seconds = sum(row["train_seconds"] + row["val_seconds"] for row in run.rows)
+        table.add_row(
+            run.path.name,
+            run.record.get("recipe") or "-",
+            run.record["config"]["model"],
+            f"{100 * best['mean_iou']:.2f}",
+            f"{best['step']:.0f}",
+            f"{last['step']:.0f}",
+            duration(seconds),
+            f"{last['images_per_second']:.1f}",
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, ``h:mm:ss``."""
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def draw(runs: list[Run], path: Path) -> None:
+    """Losses and mIoU of all runs over their steps."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    for axis, (column, title) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
+        for run in runs:
+            steps, values = ([row[name] for row in run.rows] for name in ("step", column))
+            axis.plot(steps, values, marker="." if len(steps) < 30 else "", label=run.path.name)
+        axis.set(title=title, xlabel="step")
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def run() -> None:
+    """The command."""
+    cli.run(main, Options, __doc__)

@@ -1,0 +1,6 @@
+"""Our own files: ``.keras`` models and compact ones."""
+
+from fcn_keras.saving.compact import load_compact, save_compact
+from fcn_keras.saving.loading import load_model, num_classes
+
+__all__ = ["load_compact", "load_model", "num_classes", "save_compact"]

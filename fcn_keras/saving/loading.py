@@ -1,0 +1,59 @@
+"""Reading a trained model back, whichever of our files holds it."""
+
+from __future__ import annotations
+
+import zipfile
+from os import PathLike
+from pathlib import Path
+
+import keras
+
+from fcn_keras.errors import InputError
+from fcn_keras.models.layers import without_initial_values
+from fcn_keras.saving.compact import load_compact
+
+
+def load_model(path: str | PathLike) -> keras.Model:
+    """Reads a ``.keras`` or compact ``.safetensors`` file and makes sure that it segments images.
+
+    Raises:
+        InputError: the file is missing, damaged or of another kind, or its model doesn't map
+            images ``(B, H, W, 3)`` to scores ``(B, H, W, classes)``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"model {path} is not a file: name the .keras file of a trained model")
+    model = load_compact(path) if path.suffix == ".safetensors" else _load_keras(path)
+    num_classes(model, str(path))
+    return model
+
+
+def _load_keras(path: Path) -> keras.Model:
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise InputError(
+            f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
+        )
+    try:
+        with without_initial_values():
+            return keras.models.load_model(path, compile=False)
+    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"model {path} can't be read: {reason}") from error
+
+
+def num_classes(model: keras.Model, name: str | None = None) -> int:
+    """The channels of the model's scores.
+
+    Raises:
+        InputError: the model doesn't map images ``(B, H, W, 3)`` to scores ``(B, H, W, classes)``.
+    """
+    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    image = isinstance(inputs, tuple) and len(inputs) == 4 and inputs[3] == 3
+    scores = isinstance(outputs, tuple) and len(outputs) == 4 and outputs[3] is not None
+    if not (image and scores):
+        raise InputError(
+            f"model {name or model.name} maps {inputs} to {outputs}, but a segmentation model maps "
+            "(batch, height, width, 3) to (batch, height, width, classes): train one with "
+            "experiments.train"
+        )
+    return outputs[3]

@@ -1,0 +1,78 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fcn_keras
+from fcn_keras import viz
+from fcn_keras.commands import cli, evaluate
+from fcn_keras.data.classes import SHAPES
+
+# Keras copies its variables in a way that NumPy 2 wants spelled differently.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Answers class 2 everywhere."""
+    path = tmp_path_factory.mktemp("model") / "two.keras"
+    model = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)
+    model.get_layer("score_fr").bias.assign([0, 0, 9, 0, 0, 0])
+    model.save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images of different sizes: a quarter of the pixels is class 2, a quarter void."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "classes.txt").write_text("\n".join(SHAPES.names))
+    for name, size in (("a", (40, 60)), ("b", (64, 32))):
+        mask = np.zeros(size, np.uint8)
+        mask[: size[0] // 2, : size[1] // 2] = 2
+        mask[size[0] // 2 :, size[1] // 2 :] = 255
+        Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        viz.save_mask(tmp_path / "masks" / f"{name}.png", mask, SHAPES)
+    (tmp_path / "val.txt").write_text("a\nb\n")
+    return tmp_path
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
+    cli.run(evaluate.main, evaluate.Options)
+
+
+def test_the_table_and_the_json_hold_the_scores(model, folder, tmp_path, monkeypatch, capsys):
+    data = ("--dataset", "folder", "--data-dir", folder)
+    run(monkeypatch, model, *data, "--json", tmp_path / "scores.json", "--bucket", "64")
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["images"] == 2
+    assert content["pixel_accuracy"] == pytest.approx(1 / 3)
+    # Class 0: half of the pixels, never predicted. Class 2: a third of the union.
+    assert content["mean_iou"] == pytest.approx((0 + 1 / 3) / 2)
+    assert content["iou"]["square"] == pytest.approx(1 / 3)
+    assert content["iou"]["circle"] is None
+    output = capsys.readouterr().out
+    assert "square" in output
+    assert "33.33" in output
+
+
+def test_another_data_set_ends_in_one_line(model, folder, monkeypatch, capsys):
+    (folder / "classes.txt").write_text("sky\nsea\nsand\n")
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, model, "--dataset", "folder", "--data-dir", folder)
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("error: ")
+    assert "6 classes, but the data set" in lines[-1]
+
+
+def test_the_squash_and_the_averaged_views_are_options(model, folder, tmp_path, monkeypatch):
+    views = ("--squash", "48", "--flip", "--scales", "0.75", "1.25", "--bucket", "1")
+    data = ("--dataset", "folder", "--data-dir", folder, "--json", tmp_path / "scores.json")
+    run(monkeypatch, model, *data, *views)
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["pixel_accuracy"] == pytest.approx(1 / 3)
