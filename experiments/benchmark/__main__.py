@@ -1,8 +1,8 @@
 """Measure speed and memory beside plain PyTorch, and against the machine's own limits."""
 
-from fcn_keras.commands import cli
+from fcn_keras_cli import select_backend
 
-cli.select_backend()
+select_backend()
 
 import math
 import sys
@@ -31,6 +31,7 @@ from experiments.benchmark.options import (
 )
 from experiments.benchmark.roofline import limits, report, survey
 from fcn_keras import InputError
+from fcn_keras.commands import cli
 
 console = Console(width=None if sys.stdout.isatty() else 120)
 Progress = Callable[[str], None]
@@ -237,4 +238,4 @@ def main(options: Verb) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, Verb, default=tyro.MISSING)
+    cli.run(main, Verb, __doc__, default=tyro.MISSING)

@@ -1,8 +1,8 @@
 """Trains, evaluates and collects the runs of a study. Stopped, it goes on where it was."""
 
-from fcn_keras.commands import cli
+from fcn_keras_cli import select_backend
 
-cli.select_backend()
+select_backend()
 
 import shutil
 import subprocess
@@ -16,6 +16,7 @@ import tyro
 from experiments.study.plans import PLANS, Run
 from experiments.study.tables import write_tables
 from fcn_keras import InputError, load_model
+from fcn_keras.commands import cli
 from fcn_keras.recipes import load_recipe
 from fcn_keras.saving import save_compact
 
@@ -125,4 +126,4 @@ def _command(name: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, Options)
+    cli.run(main, Options, __doc__)

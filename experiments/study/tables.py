@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.study.plans import Run
-from experiments.summarize import duration, read
+from fcn_keras.commands.summarize import duration, read
 
 METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou")
 

@@ -23,7 +23,7 @@ def run(monkeypatch, tmp_path, *arguments):
     """The figures that a command writes."""
     path = tmp_path / "figures.json"
     monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments), "--json", str(path)])
-    cli.run(benchmark.main, benchmark.Verb, default=tyro.MISSING)
+    cli.run(benchmark.main, benchmark.Verb, benchmark.__doc__, default=tyro.MISSING)
     report = json.loads(path.read_text())
     assert report["verb"] == arguments[0]
     assert report["machine"]["versions"]["keras"]
