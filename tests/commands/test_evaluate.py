@@ -7,7 +7,7 @@ from PIL import Image
 
 import fcn_keras
 from fcn_keras import viz
-from fcn_keras.commands import cli, evaluate
+from fcn_keras.commands import evaluate
 from fcn_keras.data.classes import SHAPES
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
-    cli.run(evaluate.main, evaluate.Options)
+    evaluate.run()
 
 
 def test_the_table_and_the_json_hold_the_scores(model, folder, tmp_path, monkeypatch, capsys):

@@ -3,7 +3,7 @@ import sys
 import pytest
 
 import fcn_keras
-from fcn_keras.commands import cli, export
+from fcn_keras.commands import export
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -33,7 +33,7 @@ def exported(monkeypatch):
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
-    cli.run(export.main, export.Options)
+    export.run()
 
 
 def test_the_difference_is_printed(model, tmp_path, exported, monkeypatch, capsys):

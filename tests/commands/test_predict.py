@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import fcn_keras
-from fcn_keras.commands import cli, predict
+from fcn_keras.commands import predict
 from fcn_keras.data.classes import CAMVID, VOC
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
@@ -32,7 +32,7 @@ def photo(path, height=30, width=41):
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
-    cli.run(predict.main, predict.Options)
+    predict.run()
 
 
 def error(monkeypatch, capsys, *arguments):

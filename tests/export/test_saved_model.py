@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras import InputError, export
-from fcn_keras.export import export_saved_model, largest_difference
+from fcn_keras import InputError
+from fcn_keras.export import export_saved_model, largest_difference, saved_model
 
 SERVE_MANY = """
 import sys
@@ -87,7 +87,7 @@ def test_a_fixed_size_replaces_an_older_export(model, tmp_path):
 @pytest.mark.tf
 @pytest.mark.filterwarnings("ignore")
 def test_a_difference_above_the_tolerance_leaves_nothing_behind(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "largest_difference", lambda *_: 0.002)
+    monkeypatch.setattr(saved_model, "largest_difference", lambda *_: 0.002)
     with pytest.raises(RuntimeError, match=r"differ from the model's by 2.0e-03 .* not written"):
         export_saved_model(model, tmp_path / "served", input_size=(20, 20))
     assert not list(tmp_path.iterdir())
