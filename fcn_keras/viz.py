@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -62,9 +61,20 @@ def overlay(
 
 
 def save_image(path: str | PathLike, image: Image.Image | np.ndarray) -> None:
-    """Writes an image in the format that the file's ending names, whole or not at all."""
+    """Writes an image in the format that the file's ending names, whole or not at all.
+
+    The folder is made if need be.
+
+    Raises:
+        InputError: no format has this ending.
+        SaveError: it can't be written.
+    """
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    with replacing(Path(path)) as temporary:
+    path = Path(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise InputError(f"picture {path} has an unknown file extension: name it *.png or *.jpg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
         image.save(temporary, quality=95)
 
 
@@ -127,11 +137,16 @@ def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    epochs, columns = _read_log(Path(csv_path))
+    from fcn_keras.training.log import read_log
+
+    names = [column for _, lines in CURVES for column, _ in lines]
+    rows = read_log(csv_path, ["epoch", *names])
+    epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axis, (title, lines) in zip(figure.subplots(1, len(CURVES)), CURVES, strict=True):
         for column, label in lines:
-            axis.plot(epochs, columns[column], label=label, marker="." if len(epochs) < 30 else "")
+            values = [row[column] for row in rows]
+            axis.plot(epochs, values, label=label, marker="." if len(epochs) < 30 else "")
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
@@ -139,21 +154,6 @@ def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
             below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
             axis.legend(**below, ncols=2, fontsize="small", frameon=False)
     _save_figure(figure, png_path)
-
-
-def _read_log(path: Path) -> tuple[list[float], dict[str, list[float]]]:
-    if not path.is_file():
-        raise InputError(f"log {path} is missing: name the log.csv of a run folder")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise InputError(f"log {path} has no rows: let the run finish an epoch first")
-    columns = {}
-    for name in ("epoch", *(column for _, lines in CURVES for column, _ in lines)):
-        if name not in rows[0]:
-            raise InputError(f"log {path} lacks the column {name}: it was not written by training")
-        columns[name] = [float(row[name]) if row[name] else float("nan") for row in rows]
-    return columns["epoch"], columns
 
 
 def _save_figure(figure, path: str | PathLike) -> None:

@@ -50,13 +50,21 @@ def test_an_overlay_mixes_photo_and_class_color():
     np.testing.assert_array_equal(viz.overlay(image, blend[..., 0], VOC, alpha=0), image)
 
 
+def test_a_folder_is_made_for_a_picture(tmp_path):
+    rgb = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    viz.save_image(tmp_path / "new" / "a.png", rgb)
+    with Image.open(tmp_path / "new" / "a.png") as image:
+        np.testing.assert_array_equal(np.array(image), rgb)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
 def test_a_failed_save_keeps_the_older_file(mask, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(b"older")
     with pytest.raises(TypeError):
         viz.save_image(path, np.zeros((2, 2, 7), np.uint8))
     assert path.read_bytes() == b"older"
-    with pytest.raises(ValueError, match="unknown file extension"):
+    with pytest.raises(InputError, match="unknown file extension: name it"):
         viz.save_image(tmp_path / "picture.unknown", mask)
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
@@ -97,7 +105,7 @@ def test_curves_draw_every_epoch(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is missing: name the log.csv"),
+        (None, "is missing: let the run finish"),
         (HEADER, "has no rows"),
         ("epoch,step\n1,2\n", "lacks the column train_loss"),
     ],

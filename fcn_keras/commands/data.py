@@ -109,12 +109,13 @@ def split_table(name: str, split, classes) -> Table:
 
 def browse(options: Browse) -> None:
     from fcn_keras.data import Augmentation, open_dataset
-    from fcn_keras.data.sheet import contact_sheet, save_picture
+    from fcn_keras.data.sheet import contact_sheet
+    from fcn_keras.viz import save_image
 
     source = open_dataset(options.dataset, options.data_dir, options.split)
     augmentation = Augmentation(crop_size=options.crop_size, color_jitter=options.color_jitter)
     sheet = contact_sheet(source, augmentation=augmentation, seed=options.seed, count=options.count)
-    save_picture(options.out, sheet)
+    save_image(options.out, sheet)
     console.print(f"wrote {options.out}", highlight=False, soft_wrap=True)
 
 

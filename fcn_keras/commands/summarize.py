@@ -1,6 +1,5 @@
 """One table over training runs, and a picture of their curves together."""
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,12 @@ from rich.table import Table
 
 from fcn_keras import InputError
 from fcn_keras.commands import cli
+from fcn_keras.training.log import read_log
 
+COLUMNS = (
+    *("epoch", "step", "train_loss", "val_loss", "mean_iou"),
+    *("train_seconds", "val_seconds", "images_per_second"),
+)
 CURVES = (("train_loss", "training loss"), ("val_loss", "validation loss"), ("mean_iou", "mIoU"))
 
 
@@ -28,7 +32,7 @@ class Options(cli.Options):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as it was written by `experiments.train`."""
+    """A run folder as training wrote it."""
 
     path: Path
     record: dict
@@ -60,16 +64,9 @@ def read(path: Path) -> Run:
     """Reads the settings and the log of one run."""
     try:
         record = json.loads((path / "config.json").read_text())
-        with (path / "log.csv").open(newline="") as file:
-            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    except FileNotFoundError as error:
-        name = Path(error.filename).name
-        raise InputError(f"run {path} has no {name}: let it finish an epoch first") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"run {path} can't be read: {error}") from error
-    if not rows:
-        raise InputError(f"run {path} has no rows in log.csv: let it finish an epoch first")
-    return Run(path, record, rows)
+    except (OSError, ValueError) as error:
+        raise InputError(f"run {path}: its config.json can't be read ({error})") from error
+    return Run(path, record, read_log(path / "log.csv", COLUMNS))
 
 
 def table(runs: list[Run]) -> Table:

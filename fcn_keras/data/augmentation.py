@@ -10,9 +10,7 @@ import numpy as np
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
-
-MEAN_COLOR = tuple(round(255 * mean) for mean in (0.485, 0.456, 0.406))
-"""ImageNet's channel mean: about 0 once the model has normalised it."""
+from fcn_keras.imagenet import MEAN_PIXEL
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _compose(options: Augmentation, thread: int):
             mask_interpolation=cv2.INTER_NEAREST,
             p=options.scale_probability,
         ),
-        A.PadIfNeeded(size, size, fill=MEAN_COLOR, fill_mask=VOID),
+        A.PadIfNeeded(size, size, fill=MEAN_PIXEL, fill_mask=VOID),
         A.RandomCrop(size, size),
         A.HorizontalFlip(p=options.flip_probability),
     ]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fcn_keras.data.classes import SHAPES, VOID
 from fcn_keras.errors import InputError
+from fcn_keras.storage import cache_folder
 
 VERSION = 1
 """Part of the cache folder's name: raise it with every change that alters a pixel."""
@@ -25,8 +26,7 @@ _HUES = (0.0, 0.13, 0.36, 0.57, 0.79)  # class 1.., leaning only: each object is
 
 def default_root() -> Path:
     """Where the set is kept when no folder is given: the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "fcn-keras" / f"shapes-v{VERSION}"
+    return cache_folder() / f"shapes-v{VERSION}"
 
 
 def write_shapes(

@@ -1,14 +1,10 @@
 """Contact sheets: samples as the network sees them, beside their masks."""
 
-from pathlib import Path
-
 import numpy as np
-from PIL import Image
 
 from fcn_keras.data.augmentation import Augmentation
 from fcn_keras.data.pipeline import train_batches
 from fcn_keras.data.source import Source
-from fcn_keras.storage import replacing
 
 _GAP = 4  # pixels between cells
 
@@ -36,12 +32,3 @@ def contact_sheet(
     rows, (height, width) = len(cells) // columns, cells.shape[1:3]
     grid = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
     return grid.reshape(rows * height, columns * width, 3)
-
-
-def save_picture(path: str | Path, rgb: np.ndarray) -> None:
-    """Write uint8 RGB `(H, W, 3)` as a picture, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        kind = Image.registered_extensions().get(path.suffix, "PNG")
-        Image.fromarray(rgb).save(temporary, format=kind)

@@ -14,6 +14,7 @@ from PIL import Image
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
+from fcn_keras.evaluation.losses import pixel_losses
 from fcn_keras.inference.compiled import bind
 from fcn_keras.inference.padding import pad, runner
 from fcn_keras.inference.tta import averaged
@@ -178,12 +179,9 @@ class Evaluator:
 
 def _measure(logits, masks):
     """Class maps uint8 ``(B, H, W)`` and the cross-entropy summed over non-void pixels."""
-    masks = ops.convert_to_tensor(masks)
-    counted = ops.not_equal(masks, VOID)
-    labels = ops.cast(ops.where(counted, masks, 0), "int32")
-    own = ops.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    loss = ops.where(counted, ops.logsumexp(logits, axis=-1) - own, 0.0)
-    return ops.cast(ops.argmax(logits, axis=-1), "uint8"), ops.sum(loss)
+    losses, _, labelled = pixel_losses(logits, ops.convert_to_tensor(masks))
+    summed = ops.sum(ops.where(labelled, losses, 0.0))
+    return ops.cast(ops.argmax(logits, axis=-1), "uint8"), summed
 
 
 def _sum_over_processes(values: np.ndarray) -> np.ndarray:

@@ -13,13 +13,10 @@ import numpy as np
 from keras import layers, ops
 
 from fcn_keras.errors import InputError
-from fcn_keras.models.vgg16 import MEAN
+from fcn_keras.imagenet import MEAN_PIXEL
 
 # Marks a pixel as padding; no image has it.
 OUTSIDE = -1
-
-# Zero after the model's normalisation, to within half a grey level.
-MEAN_PIXEL = np.array([round(255 * mean) for mean in MEAN], np.uint8)
 
 _WINDOWED = (layers.Conv2D, layers.Conv2DTranspose, layers.MaxPooling2D)
 
@@ -56,7 +53,7 @@ def runner(model: keras.Model, bucket: int) -> tuple[keras.Model, int | np.ndarr
             "input_shape=(None, None, 3)"
         )
     if bucket == 1 or not all(map(_keeps_size, model.layers)):
-        return model, MEAN_PIXEL
+        return model, np.array(MEAN_PIXEL, np.uint8)
     return _twin(model), OUTSIDE
 
 

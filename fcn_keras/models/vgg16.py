@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from keras import KerasTensor, layers
 
+from fcn_keras.imagenet import MEAN, STD
 from fcn_keras.models.convolution import Convolution
 from fcn_keras.models.layers import ScaledNormal
 from fcn_keras.models.pooling import MaxPool
-
-# Mean and standard deviation of ImageNet's RGB in [0, 1], as torchvision's weights expect them.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 

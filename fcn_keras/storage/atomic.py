@@ -7,16 +7,51 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fcn_keras.errors import InputError
+
+
+class SaveError(OSError):
+    """A file can't be written: the disk is full, a folder is missing or read-only."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, with the same ending, and moves it there at the end.
 
     After an error `path` is as it was, and the temporary file is gone.
+
+    Raises:
+        SaveError: the file can't be written, in one line that names `path` and the reason.
     """
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except InputError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:  # h5py raises the latter two
+        raise SaveError(
+            f"{path} can't be written ({reason(error)}): fix this, then try again"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+_REASONS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+    "Read-only file system",
+    "Permission denied",
+    "No such file or directory",
+)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong while writing, in a few words out of a storage library's many lines."""
+    text = str(error)
+    for words in _REASONS:
+        if words in text:
+            return words
+    return next(iter(text.splitlines()), type(error).__name__)[:200]

@@ -1,7 +1,8 @@
 """Training: settings, loss, update rules, the step and the run around it. Needs the JAX backend."""
 
+from fcn_keras.storage import SaveError
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
+from fcn_keras.training.faults import DivergedError, StoppedError
 from fcn_keras.training.loop import Result, train
 from fcn_keras.training.loss import cross_entropy
 from fcn_keras.training.optimizer import make_optimizer, make_schedule

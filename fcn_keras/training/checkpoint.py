@@ -16,7 +16,8 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from fcn_keras.errors import InputError
-from fcn_keras.training.faults import DivergedError, SaveError, reason
+from fcn_keras.storage import SaveError, reason
+from fcn_keras.training.faults import DivergedError
 from fcn_keras.training.step import State
 
 KEEP = 2
@@ -92,8 +93,8 @@ class Checkpoints:
         checksum, finite = jax.device_get(_inspect(state))
         if not finite:
             raise DivergedError(
-                f"the weights after step {progress.step} are not finite: lower --learning-rate, "
-                f"or set --clip-norm. {self._last()}"
+                f"the weights after step {progress.step} are not finite: lower `learning_rate`, "
+                f"or set `clip_norm`. {self._last()}"
             )
         if self._process:
             return
@@ -199,11 +200,11 @@ class Checkpoints:
             if not self.directory.is_dir():
                 raise SaveError(
                     f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "
-                    "put it back and go on with --resume, or start again in a new folder"
+                    "put it back and resume, or start again in a new folder"
                 ) from error
             raise SaveError(
-                f"a checkpoint can't be written to {self.directory} ({reason(error)}): mend that, "
-                f"then go on with --resume. {self._last()}"
+                f"a checkpoint can't be written to {self.directory} ({reason(error)}): fix this, "
+                f"then resume. {self._last()}"
             ) from error
 
 

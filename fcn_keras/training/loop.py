@@ -15,9 +15,11 @@ from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Source, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
+from fcn_keras.storage import SaveError
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.faults import DivergedError, SaveError, StoppedError
+from fcn_keras.training.faults import DivergedError, StoppedError
+from fcn_keras.training.log import write_log
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
@@ -190,8 +192,8 @@ class _Run:
             names = ", ".join(self.source.ids[index] for index in indices)
             raise DivergedError(
                 f"loss {loss} and gradient norm {norm} at step {step}, learning rate "
-                f"{float(self.schedule(step - 1)):.3g}, images {names}: lower --learning-rate, or "
-                "limit the gradient with --clip-norm"
+                f"{float(self.schedule(step - 1)):.3g}, images {names}: lower `learning_rate`, or "
+                "limit the gradient with `clip_norm`"
             )
         progress.loss_sum += total
         progress.pixels += pixels
@@ -230,7 +232,7 @@ class _Run:
 
     def _write_log(self, progress: Progress) -> None:
         if self.writes:
-            self.folder.write_log(progress.rows)
+            write_log(self.folder.log, progress.rows)
 
     def _row(self, scores: Scores, progress: Progress, val_seconds: float) -> dict:
         before = progress.rows[-1]["step"] if progress.rows else 0

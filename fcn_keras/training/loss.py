@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from fcn_keras.data.classes import VOID
+from fcn_keras.evaluation.losses import pixel_losses
 
 
 def cross_entropy(
@@ -26,10 +26,7 @@ def cross_entropy(
     Returns:
         The sum over labelled pixels, in nats, and their number; both float32 scalars.
     """
-    valid = mask != VOID
-    labels = jnp.where(valid, mask, 0).astype(jnp.int32)
-    picked = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    losses = jax.nn.logsumexp(logits, axis=-1) - picked
+    losses, labels, valid = pixel_losses(logits, mask)
     if class_weights is None:
         return jnp.sum(losses, where=valid), jnp.sum(valid, dtype=jnp.float32)
     weights = jnp.take(jnp.asarray(class_weights, jnp.float32), labels)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
 import importlib.metadata
-import io
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -16,26 +13,13 @@ from pathlib import Path
 import keras
 
 from fcn_keras.errors import InputError
+from fcn_keras.storage import reason, replacing
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.faults import SaveError, reason
+from fcn_keras.training.log import read_log
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
 # A resumed run may differ in these. Only the poly schedule depends on them: on the number of steps.
 MAY_CHANGE = {"data_dir", "epochs", "max_steps", "workers", "checkpoint_steps"}
-COLUMNS = (
-    "epoch",
-    "step",
-    "learning_rate",
-    "train_loss",
-    "val_loss",
-    "pixel_accuracy",
-    "mean_accuracy",
-    "mean_iou",
-    "fw_iou",
-    "train_seconds",
-    "val_seconds",
-    "images_per_second",
-)
 
 
 class RunFolder:
@@ -61,8 +45,8 @@ class RunFolder:
             raise InputError(
                 f"workdir {self.path} holds no run to resume (no {self.config.name})"
                 if resume
-                else f"workdir {self.path} already holds a run: add --resume to continue it, or "
-                "name another folder"
+                else f"workdir {self.path} already holds a run: continue it with "
+                "resume=True, or name another folder"
             )
         if not resume:
             return
@@ -90,30 +74,20 @@ class RunFolder:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write(self.config, json.dumps(record, indent=2) + "\n")
+            for draft in self.path.glob(f".{self.best.stem}-*"):  # of a run that was killed
+                draft.unlink()
+            with replacing(self.config) as temporary:
+                temporary.write_text(json.dumps(record, indent=2) + "\n")
         except OSError as error:
             raise InputError(
                 f"workdir {self.path} can't be written ({reason(error)}): make it writable, or "
                 "choose another folder"
             ) from error
 
-    def write_log(self, rows: list[dict]) -> None:
-        """Writes log.csv anew, one row an epoch."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        _write(self.log, text.getvalue())
-
     def read_row(self, step: int) -> dict | None:
-        """The row of log.csv for `step` as `write_log` took it; None if it isn't there."""
-        try:
-            with self.log.open(newline="") as file:
-                for row in csv.DictReader(file):
-                    if row["step"] == str(step):
-                        return {name: _number(row[name]) for name in COLUMNS}
-        except (OSError, AttributeError, KeyError, ValueError):  # it was deleted or edited
-            pass
+        """The row of log.csv for `step`; None if it isn't there, or the file was edited."""
+        with contextlib.suppress(InputError):
+            return next((row for row in read_log(self.log) if row["step"] == step), None)
         return None
 
     def save_best(self, model: keras.Model) -> None:
@@ -122,38 +96,13 @@ class RunFolder:
         Raises:
             SaveError: it can't be written; the old one stays.
         """
-        temporary = self.best.with_name("best.tmp.keras")
-        with _replacing(temporary, self.best):
+        with replacing(self.best) as temporary:
             model.save(temporary)
 
 
 def _settings(config: TrainConfig) -> dict:
     """The settings as they come back from JSON."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.isdecimal() else float(text)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    with _replacing(temporary, path):
-        temporary.write_text(text)
-
-
-@contextlib.contextmanager
-def _replacing(temporary: Path, path: Path):
-    """Moves `temporary`, written inside, over `path`; a part of it never stays."""
-    try:
-        yield
-        os.replace(temporary, path)
-    except (OSError, RuntimeError, ValueError) as error:  # h5py raises the latter two
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise SaveError(
-            f"{path} can't be written ({reason(error)}): mend that, then go on with --resume"
-        ) from error
 
 
 def git_hash() -> str | None:

@@ -9,7 +9,7 @@ from fcn_keras.data.catalog import open_files
 from fcn_keras.data.check import check
 from fcn_keras.data.classes import SHAPES
 from fcn_keras.data.shapes import write_shapes
-from fcn_keras.data.sheet import contact_sheet, save_picture
+from fcn_keras.data.sheet import contact_sheet
 from fcn_keras.errors import InputError
 
 
@@ -98,11 +98,3 @@ def test_the_sheet_shows_the_first_batch_of_training(root):
             sheet[top : top + 20, left + 20 : left + 40], SHAPES.palette[batch["mask"][index]]
         )
     assert (sheet[48:, 44:] == 255).all()
-
-
-def test_saves_whole_pictures(tmp_path):
-    rgb = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
-    save_picture(tmp_path / "new" / "a.png", rgb)
-    with Image.open(tmp_path / "new" / "a.png") as image:
-        np.testing.assert_array_equal(np.array(image), rgb)
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.png"]

@@ -4,8 +4,9 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError
+from fcn_keras.imagenet import MEAN_PIXEL
 from fcn_keras.inference import Segmenter, bind
-from fcn_keras.inference.padding import MEAN_PIXEL, OUTSIDE, pad, runner
+from fcn_keras.inference.padding import OUTSIDE, pad, runner
 
 
 def random_model(**options):
@@ -44,7 +45,7 @@ def test_the_mean_beyond_the_image_would_change_it():
     model = random_model()
     plain = bind(model, lambda predict, images: predict(images))
     image = photo(37, 53)
-    padded = np.asarray(plain(pad(image, 64, MEAN_PIXEL)[None]))[0, :37, :53]
+    padded = np.asarray(plain(pad(image, 64, np.array(MEAN_PIXEL, np.uint8))[None]))[0, :37, :53]
     assert change(Segmenter(model, bucket=1).logits(image), padded) > 0.01
 
 
@@ -66,7 +67,7 @@ def test_the_twin_shares_the_weights():
 def test_the_mean_is_zero_once_normalised():
     normalize = fcn_keras.fcn8s(trunk_width=4, head_width=8).get_layer("normalize")
     half_a_gray_level = 0.5 / 255 / 0.224
-    pixel = MEAN_PIXEL[None, None, None].astype("float32")
+    pixel = np.array(MEAN_PIXEL, "float32")[None, None, None]
     assert np.abs(normalize(pixel)).max() < half_a_gray_level
 
 

@@ -79,7 +79,7 @@ def test_max_steps_ends_within_an_epoch(config, tmp_path, script):
 
 
 def test_refuses_a_folder_with_a_run(whole, config):
-    with pytest.raises(InputError, match="already holds a run: add --resume"):
+    with pytest.raises(InputError, match="already holds a run: continue it with resume=True"):
         train(config, whole.folder.path)
 
 

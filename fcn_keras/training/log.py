@@ -1,0 +1,68 @@
+"""log.csv of a run: a row for each validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from fcn_keras.errors import InputError
+from fcn_keras.storage import replacing
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "val_loss",
+    "pixel_accuracy",
+    "mean_accuracy",
+    "mean_iou",
+    "fw_iou",
+    "train_seconds",
+    "val_seconds",
+    "images_per_second",
+)
+
+
+def write_log(path: Path, rows: Sequence[dict]) -> None:
+    """Writes the file anew; each row has all of `COLUMNS`.
+
+    Raises:
+        SaveError: it can't be written; the old one stays.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue())
+
+
+def read_log(path: str | PathLike, columns: Sequence[str] = COLUMNS) -> list[dict]:
+    """The rows of a log.csv with these columns, as `write_log` took them.
+
+    Raises:
+        InputError: the file is missing, has no rows, lacks a column, or holds something that is
+            no number.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"log {path} is missing: let the run finish an epoch first")
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise InputError(f"log {path} has no rows: let the run finish an epoch first")
+    for name in columns:
+        if name not in rows[0]:
+            raise InputError(f"log {path} lacks the column {name}: it was not written by training")
+    try:
+        return [{name: _number(row[name]) for name in columns} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"log {path} can't be read ({error}): restore the file") from error
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdecimal() else float(text)
