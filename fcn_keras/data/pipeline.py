@@ -1,9 +1,14 @@
 """Training batches: the order, the augmentation and the worker processes."""
 
+import atexit
 import contextlib
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 
 import numpy as np
 
@@ -47,7 +52,8 @@ def train_batches(
     (process index, process count) and yields that process's consecutive rows of each batch.
 
     Yields dicts of "image" uint8 `(B, S, S, 3)`, "mask" uint8 `(B, S, S)` and "index" int64
-    `(B,)`, the samples' positions in `source`.
+    `(B,)`, the samples' positions in `source`. Close the generator to end the workers; they also
+    end with this process, however it ends.
 
     Raises `InputError` for a batch that the split can't fill or the shards can't divide, and
     whatever reading a sample raises.
@@ -90,11 +96,27 @@ def _let_grain_read_flags() -> None:
 
 
 def _prepare_worker(worker: int, workers: int) -> None:
-    """One OpenCV thread each, not one for every core; Ctrl-C is for the main process to handle."""
+    """Ends the worker with its parent, which alone heeds signals; gives OpenCV one thread."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Both reach every process of a group, and the parent may need the next batch to stop in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     import cv2
 
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Skips Python's taking apart of all modules, for which grain waits, one worker after the other.
+    atexit.register(os._exit, 0)
+
+
+def _end_with_parent() -> None:
+    """Ends this process once its parent is gone, whatever ended that.
+
+    The kernel closes the parent's end of a pipe even after SIGKILL. (PR_SET_PDEATHSIG goes by the
+    thread that started the worker, and grain's ends before the parent does.) With the last worker
+    goes the tracker of shared memory, which removes what was on its way.
+    """
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
@@ -102,15 +124,27 @@ def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
 
     Workers send arrays in shared memory, which would outlive a consumer that still holds one.
     """
-    with contextlib.closing(batches):
-        try:
+    try:
+        with contextlib.closing(batches):
             for batch in batches:
-                yield {
-                    name: array if type(array) is np.ndarray else np.array(array)
-                    for name, array in batch.items()
-                }
-        except InputError as error:  # grain adds lines of its own to the message
-            raise InputError(str(error).splitlines()[0]) from None
+                batch = {name: _own(array) for name, array in batch.items()}
+                yield batch
+    except InputError as error:  # grain adds lines of its own to the message
+        raise InputError(str(error).splitlines()[0]) from None
+    finally:
+        _await_removals()
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    return array if type(array) is np.ndarray else np.array(array)
+
+
+def _await_removals() -> None:
+    """Waits for the thread in which grain removes shared memory: the process may end at once."""
+    from grain._src.python.ipc.shared_memory_array import SharedMemoryArray
+
+    if removals := SharedMemoryArray._del_thread_pool:
+        removals.apply(int)  # after those that wait, since it is one thread
 
 
 @dataclass(frozen=True)

@@ -135,17 +135,17 @@ class _Run:
         return (due or progress.step == self.last_step) and progress.step > validated
 
     def _train(self, state: State, progress: Progress) -> None:
-        if progress.step < self.last_step:
-            step = self._compile(state)
-            batches = self.devices.batches(self.config, self.source, progress.step)
-        while True:
-            if self._needs_validation(progress):
-                self._validate(state, progress)
-            if progress.step >= self.last_step:
-                return
-            state = self._train_epoch(step, state, batches, progress)
-            # Before the validation, which is long and may fail; it overlaps with the writing.
-            self.checkpoints.save(state, progress)
+        step = self._compile(state) if progress.step < self.last_step else None
+        batches = self.devices.batches(self.config, self.source, progress.step)
+        with contextlib.closing(batches):  # and so the workers end before the last word
+            while True:
+                if self._needs_validation(progress):
+                    self._validate(state, progress)
+                if progress.step >= self.last_step:
+                    return
+                state = self._train_epoch(step, state, batches, progress)
+                # Before the validation, which is long and may fail; it overlaps with the writing.
+                self.checkpoints.save(state, progress)
 
     def _compile(self, state: State):
         """Compiled ahead of time: another shape of batch is an error, not a second compilation."""

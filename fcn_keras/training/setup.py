@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -173,12 +174,13 @@ class Devices:
             workers=config.workers,
             shard=self.shard,
         )
-        for batch in stream:
-            indices = batch.pop("index")
-            yield (
-                {
-                    name: jax.make_array_from_process_local_data(self._split, array)
-                    for name, array in batch.items()
-                },
-                indices,
-            )
+        with contextlib.closing(stream):
+            for batch in stream:
+                indices = batch.pop("index")
+                yield (
+                    {
+                        name: jax.make_array_from_process_local_data(self._split, array)
+                        for name, array in batch.items()
+                    },
+                    indices,
+                )

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+WORKER = "tests.training.kill_worker"
 TIMES = ("train_seconds", "val_seconds", "images_per_second")
 EPOCHS, EPOCH_STEPS = 4, 6
 LAST_STEP = EPOCHS * EPOCH_STEPS
@@ -35,7 +36,9 @@ FIXED = {
     "validation": ["validating 2 of epoch 2"],
     "after validation": ["epoch 2"],
     "four kills": ["step 3", "write 8", "validating 1 of epoch 2", "step 19"],
+    "two workers": ["step 3", "write 8", "validating 1 of epoch 2", "step 19"],
 }
+WORKERS = {"two workers": 2}  # processes that read; the others read in threads
 
 
 @dataclass
@@ -64,6 +67,7 @@ class Matrix:
             "NO_ALBUMENTATIONS_UPDATE": "1",
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
+        self.workers = 0
         self.whole = folder / "whole"
         self._finish(self.whole)
         # Again, with everything compiled, for the time.
@@ -81,6 +85,7 @@ class Matrix:
         being written, or a number of seconds after the run folder has appeared.
         """
         run, kills = self.folder / name.replace(" ", "-"), []
+        self.workers = WORKERS.get(name, 0)
         for moment in moments:
             kills.append(self._kill(run, moment))
         self._finish(run)
@@ -89,7 +94,7 @@ class Matrix:
     def _start(self, run: Path, kill_at: str = "") -> subprocess.Popen:
         with (self.folder / f"{run.name}.txt").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.training.kill_worker", str(run), kill_at],
+                [sys.executable, "-m", WORKER, str(run), kill_at, str(self.workers)],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,

@@ -1,4 +1,4 @@
-"""Trains in a folder, or goes on there: ``python -m tests.training.kill_worker RUN [EVENT]``.
+"""Trains in a folder, or goes on there: ``python -m tests.training.kill_worker RUN EVENT WORKERS``.
 
 At the event, such as "step 3" or "validating 2 of epoch 1", the process kills itself by SIGKILL.
 """
@@ -43,7 +43,7 @@ class Kill(Reporter):
         self._event(f"epoch {row['epoch']}")
 
 
-def main(run: Path, kill_at: str) -> None:
+def main(run: Path, kill_at: str, workers: int) -> None:
     data = run.parent / "data"
     write_shapes(data, train=2 * EPOCH_STEPS, val=4, size=48)
     config = TrainConfig(
@@ -60,9 +60,10 @@ def main(run: Path, kill_at: str) -> None:
         ema_decay=0.9,
         bucket=64,
         checkpoint_steps=2,
+        workers=workers,
     )
     train(config, run, resume=(run / "config.json").exists(), reporter=Kill(kill_at))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
