@@ -15,11 +15,20 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from fcn_keras.models.convolution import Convolution
-from fcn_keras.models.layers import Upsample
-from fcn_keras.models.pooling import MaxPool
-
 FLOAT = 4  # bytes of a weight, which is float32 whatever the layer computes in
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the machine was seen to do.
+
+    Attributes:
+        flops_per_second: The best of a few large matrix products, in the case's precision.
+        bytes_per_second: Of adding to a large array, read and written.
+    """
+
+    flops_per_second: float
+    bytes_per_second: float
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,14 @@ class Cost:
         """Operations per byte."""
         return self.flops / self.bytes
 
-    def seconds(self, flops_per_second: float, bytes_per_second: float) -> float:
-        """The least time on a machine with these limits."""
-        return max(self.flops / flops_per_second, self.bytes / bytes_per_second)
+    def seconds(self, machine: Limits) -> float:
+        """The least time that `machine` allows."""
+        return max(self.flops / machine.flops_per_second, self.bytes / machine.bytes_per_second)
 
-    def bound(self, flops_per_second: float, bytes_per_second: float) -> str:
+    def bound(self, machine: Limits) -> str:
         """The limit that decides: "compute" or "memory"."""
-        return (
-            "compute" if self.flops * bytes_per_second > self.bytes * flops_per_second else "memory"
-        )
+        balance = machine.flops_per_second / machine.bytes_per_second
+        return "compute" if self.intensity > balance else "memory"
 
 
 def costs(model: keras.Model, batch: int, training: bool) -> list[Cost]:
@@ -52,87 +60,42 @@ def costs(model: keras.Model, batch: int, training: bool) -> list[Cost]:
     Training counts the forward pass, the gradients of the weights that are trained, and those of
     every layer's input but the image. The update is SGD with momentum.
     """
-    found = []
-    for layer in model.layers:
-        count = _TYPES.get(type(layer))
-        if count is not None:
-            found.append(count(layer, batch, training))
+    found = [cost for layer in model.layers if (cost := _cost(layer, batch, training))]
     if training:
-        found += [_loss(model, batch), _update(model)]
+        logits = batch * math.prod(model.output.shape[1:])
+        weights = sum(math.prod(v.shape) for v in model.trainable_variables)
+        # The loss reads the logits, its gradient reads them again and is written. The update reads
+        # weight, gradient and momentum, and writes weight and momentum.
+        found += [
+            Cost("loss", 6 * logits, 3 * FLOAT * logits),
+            Cost("update", 6 * weights, 5 * FLOAT * weights),
+        ]
     return found
 
 
-def _sizes(layer: layers.Layer, batch: int) -> tuple[int, int]:
-    """Elements of all inputs and of the output."""
-    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-    return (
-        sum(batch * math.prod(x.shape[1:]) for x in inputs),
-        batch * math.prod(layer.output.shape[1:]),
-    )
-
-
-def _width(layer: layers.Layer) -> int:
-    """Bytes of an activation."""
-    return 2 if layer.compute_dtype in ("bfloat16", "float16") else 4
-
-
-def _convolution(layer: layers.Layer, batch: int, training: bool) -> Cost:
-    inputs, outputs = _sizes(layer, batch)
-    kernel = math.prod(layer.kernel.shape)
-    # A kernel's spatial taps act at each output of a convolution, each input of a transposed one.
-    grid = inputs if isinstance(layer, layers.Conv2DTranspose) else outputs
-    channels = layer.kernel.shape[-1]
-    forward = 2 * kernel * (grid // channels)
-    width = _width(layer)
-    parts = [(inputs + outputs) * width + kernel * FLOAT]
-    if training:
-        if layer.input.shape[-1] != 3:  # the image needs no gradient
-            parts.append((inputs + outputs) * width + kernel * FLOAT)
-        if layer.trainable:
-            parts.append((inputs + outputs) * width + kernel * FLOAT)
-    return Cost(layer.name, forward * len(parts), sum(parts))
-
-
-def _elementwise(layer: layers.Layer, batch: int, training: bool) -> Cost:
-    inputs, outputs = _sizes(layer, batch)
-    passes = 2 if training else 1
-    return Cost(layer.name, passes * outputs, passes * (inputs + outputs) * _width(layer))
-
-
-def _pool(layer: layers.Layer, batch: int, training: bool) -> Cost:
-    inputs, outputs = _sizes(layer, batch)
-    # Backward reads the input and the output's gradient, and writes the input's.
-    moved = inputs + outputs + (2 * inputs + outputs if training else 0)
-    return Cost(layer.name, 4 * outputs, moved * _width(layer))
-
-
-def _normalization(layer: layers.Layer, batch: int, training: bool) -> Cost:
-    inputs, outputs = _sizes(layer, batch)
-    # uint8 in; the image's gradient is not needed.
-    return Cost(layer.name, 2 * outputs, inputs + outputs * FLOAT)
-
-
-def _loss(model: keras.Model, batch: int) -> Cost:
-    logits = batch * math.prod(model.output.shape[1:])
-    # Read once for the loss and once more for the gradient, which is written.
-    return Cost("loss", 6 * logits, 3 * FLOAT * logits)
-
-
-def _update(model: keras.Model) -> Cost:
-    count = sum(math.prod(v.shape) for v in model.trainable_variables)
-    # Reads weight, gradient and momentum; writes weight and momentum.
-    return Cost("update", 6 * count, 5 * FLOAT * count)
-
-
-_TYPES = {
-    layers.Conv2D: _convolution,
-    Convolution: _convolution,
-    layers.Conv2DTranspose: _convolution,
-    Upsample: _convolution,
-    layers.MaxPooling2D: _pool,
-    MaxPool: _pool,
-    layers.Rescaling: _normalization,
-    layers.BatchNormalization: _elementwise,
-    layers.ReLU: _elementwise,
-    layers.Add: _elementwise,
-}
+def _cost(layer: layers.Layer, batch: int, training: bool) -> Cost | None:
+    """Of one layer; None of those that only arrange what others compute, such as the input."""
+    given = layer.input if isinstance(layer.input, list) else [layer.input]
+    inputs = sum(batch * math.prod(x.shape[1:]) for x in given)
+    outputs = batch * math.prod(layer.output.shape[1:])
+    width = 2 if layer.compute_dtype in ("bfloat16", "float16") else 4  # bytes of an activation
+    match layer:
+        case layers.Conv2D() | layers.Conv2DTranspose():
+            kernel = math.prod(layer.kernel.shape)
+            # The taps act at each output of a convolution, at each input of a transposed one.
+            grid = inputs if isinstance(layer, layers.Conv2DTranspose) else outputs
+            # Forward, the input's gradient (the image needs none) and the kernel's.
+            passes = 1 + training * ((layer.input.shape[-1] != 3) + layer.trainable)
+            flops = 2 * kernel * (grid // layer.kernel.shape[-1])
+            moved = (inputs + outputs) * width + kernel * FLOAT
+            return Cost(layer.name, passes * flops, passes * moved)
+        case layers.MaxPooling2D():
+            # Backward reads the input and the output's gradient, and writes the input's.
+            moved = inputs + outputs + training * (2 * inputs + outputs)
+            return Cost(layer.name, 4 * outputs, moved * width)
+        case layers.Rescaling():  # reads uint8; the image's gradient is not needed
+            return Cost(layer.name, 2 * outputs, inputs + outputs * FLOAT)
+        case layers.BatchNormalization() | layers.ReLU() | layers.Add():
+            passes = 1 + training
+            return Cost(layer.name, passes * outputs, passes * (inputs + outputs) * width)
+    return None

@@ -3,52 +3,62 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 
 import jax
 
 from experiments.benchmark import ours
-from experiments.benchmark.case import Case
-from experiments.benchmark.feeding import Feed, batches
-from fcn_keras.data import open_dataset
+from experiments.benchmark.case import Case, Networks, Tell
+from experiments.benchmark.files import Files
 
 
-def compare(
-    case: Case, feed: Feed, repeats: int, seconds: float, progress: Callable[[str], None]
-) -> dict:
-    """Images a second of both, medians of `repeats` turns of `seconds` each."""
-    progress("compiling")
-    step, resident, state, _ = ours.trainer_parts(case)
-    rates: dict[str, list[float]] = {"resident": [], "fed": []}
-    with contextlib.closing(batches(feed)) as stream:
-        fed = ({name: jax.device_put(batch[name]) for name in resident} for batch in stream)
-        sources = {"resident": _same(resident), "fed": fed}
-        for turn in range(repeats):
-            for name, source in sources.items():
-                progress(f"turn {turn + 1}/{repeats}: {name}")
-                state, count, elapsed = _steps(step, state, source, seconds)
-                rates[name].append(count * case.batch / elapsed)
-    medians = {name: statistics.median(turns) for name, turns in rates.items()}
-    return {
-        "case": asdict(case),
-        "workers": feed.workers,
-        "images_per_second": medians,
-        "share": medians["fed"] / medians["resident"],
-        "turns": rates,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Fed(Networks, Files):
+    """Training steps fed from files, beside the same steps on a batch that stays on the device."""
 
+    workers: int = 0  # Processes that read and augment images; 0 uses threads of this one.
 
-def classes(feed: Feed) -> int:
-    """The number of classes of the data set."""
-    return len(open_dataset(feed.dataset, feed.data_dir, feed.split).classes)
+    def run(self, tell: Tell) -> Iterator[tuple[str, dict]]:
+        """Yields a line and the figures of each case."""
+        classes = len(self.open().classes)
+        for case in self.cases("train"):
+            case = replace(case, num_classes=classes)
+            turns = self._turns(case, tell)
+            rates = {name: statistics.median(each) for name, each in turns.items()}
+            share = rates["fed"] / rates["resident"]
+            line = (
+                f"{case}: {rates['resident']:.1f} images/s on a batch that stays, "
+                f"{rates['fed']:.1f} from {self.dataset} with {self.workers} workers: {share:.0%}"
+            )
+            yield (
+                line,
+                {
+                    "case": asdict(case),
+                    "workers": self.workers,
+                    "images_per_second": rates,
+                    "share": share,
+                    "turns": turns,
+                },
+            )
 
-
-def _same(batch: dict) -> Iterator[dict]:
-    while True:
-        yield batch
+    def _turns(self, case: Case, tell: Tell) -> dict[str, list[float]]:
+        """Images a second of both."""
+        tell("compiling")
+        step, resident, state, _ = ours.trainer(case)
+        rates: dict[str, list[float]] = {"resident": [], "fed": []}
+        with contextlib.closing(self.stream(case.size, case.batch, self.workers)) as stream:
+            fed = ({name: jax.device_put(batch[name]) for name in resident} for batch in stream)
+            sources = {"resident": itertools.repeat(resident), "fed": fed}
+            for turn in range(self.repeats):
+                for name, source in sources.items():
+                    tell(f"turn {turn + 1}/{self.repeats}: {name}")
+                    state, count, elapsed = _steps(step, state, source, self.seconds)
+                    rates[name].append(count * case.batch / elapsed)
+        return rates
 
 
 def _steps(step, state, source: Iterator[dict], seconds: float):

@@ -12,6 +12,7 @@ import numpy as np
 import fcn_keras.cpu.allocator
 import fcn_keras.cpu.runtime
 from experiments.benchmark.case import Case, Contender
+from experiments.benchmark.workers import Built
 from fcn_keras.inference import bind
 from fcn_keras.models import layers
 from fcn_keras.models.convolution import Convolution
@@ -22,8 +23,8 @@ from fcn_keras.training.setup import build_model
 from fcn_keras.training.step import State, init_state, make_step, release
 
 
-def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
-    """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
+def build(case: Case, contender: Contender) -> Built:
+    """The contender, compiled."""
     if contender in ("ours-stock-upsampling", "ours-stock"):
         layers.Upsample.call = keras.layers.Conv2DTranspose.call
     if contender in ("ours-stock-convolutions", "ours-stock"):
@@ -35,8 +36,8 @@ def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callabl
     if contender in ("ours-default-memory", "ours-stock"):
         fcn_keras.cpu.allocator._glibc = None
         jax.config.update("jax_cpu_enable_async_dispatch", True)
-    calls = {"predict": _predict, "train": lambda case: trainer(case)[1], "upsample": _upsample}
-    return calls[case.verb](case), jax.block_until_ready, _device_peak
+    calls = {"predict": _predict, "train": _train, "upsample": _upsample}
+    return Built(calls[case.verb](case), jax.block_until_ready, _device_peak)
 
 
 def configuration(case: Case) -> TrainConfig:
@@ -67,19 +68,7 @@ def _predict(case: Case) -> Callable:
     return lambda: predict(images)
 
 
-def trainer(case: Case) -> tuple[jax.stages.Compiled, Callable, keras.Model]:
-    """The compiled step, ``call() -> metrics`` that takes it, and the network."""
-    step, batch, state, model = trainer_parts(case)
-
-    def call():
-        nonlocal state
-        state, metrics = step(state, batch)
-        return metrics
-
-    return step, call, model
-
-
-def trainer_parts(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.Model]:
+def trainer(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.Model]:
     """The compiled step, a batch on the device, the state and the network, as a run has them."""
     config = configuration(case)
     model = build_model(config, case.num_classes)
@@ -91,6 +80,21 @@ def trainer_parts(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.M
     step = make_step(model, optimizer, config).lower(state, batch).compile()
     fcn_keras.cpu.allocator.trim()
     return step, batch, state, model
+
+
+def stepping(step: jax.stages.Compiled, batch: dict, state: State) -> Callable:
+    """``call() -> metrics``, which takes the next step on the same batch."""
+
+    def call():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return metrics
+
+    return call
+
+
+def _train(case: Case) -> Callable:
+    return stepping(*trainer(case)[:3])
 
 
 def _upsample(case: Case) -> Callable:

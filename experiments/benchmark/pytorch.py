@@ -14,58 +14,54 @@ import torch
 from torch import nn
 
 from experiments.benchmark.case import Case, Contender
-from experiments.benchmark.torch_fcn import TorchFCN
+from experiments.benchmark.torch_fcn import FCN
+from experiments.benchmark.workers import Built
 from fcn_keras.cpu import allocator
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def build(case: Case, contender: Contender) -> tuple[Callable, Callable, Callable]:
-    """``call() -> outputs``, ``wait(outputs)``, ``device_peak() -> megabytes or None``."""
+def build(case: Case, contender: Contender) -> Built:
+    """The contender, ready to be called."""
     torch.backends.cudnn.benchmark = True
     warnings.filterwarnings("ignore")  # the compilers' hints are not about the figures
     if contender.endswith("-kept-memory"):
         allocator.keep()
         contender = contender.removesuffix("-kept-memory")
     if contender == "onnxruntime":
-        return _onnxruntime(case), lambda outputs: None, lambda: None
+        return Built(_onnxruntime(case), lambda outputs: None, lambda: None)
     calls = {"predict": _predict, "train": _train, "upsample": _upsample}
-    call = calls[case.verb](case, contender)
-    return call, _wait, _device_peak
+    return Built(calls[case.verb](case, contender), _wait, _device_peak)
 
 
-def _network(case: Case) -> TorchFCN:
-    model = TorchFCN(case.model, case.num_classes, case.trunk_width, case.head_width)
-    return model.to(DEVICE)
+def _network(case: Case) -> FCN:
+    widths = {"width": case.trunk_width, "head": case.head_width}
+    return FCN(case.model, case.num_classes, **widths).to(DEVICE)
 
 
 def _images(case: Case) -> torch.Tensor:
-    return torch.randint(
-        256, (case.batch, 3, case.size, case.size), dtype=torch.uint8, device=DEVICE
-    )
+    shape = (case.batch, 3, case.size, case.size)
+    return torch.randint(256, shape, dtype=torch.uint8, device=DEVICE)
+
+
+def _layout(contender: Contender) -> torch.memory_format:
+    """Of images and weights. Compiled code is fastest channels last on a GPU."""
+    last = contender == "torch-channels-last" or (contender == "torch-compile" and DEVICE == "cuda")
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _arranged(model: nn.Module, contender: Contender) -> nn.Module:
-    """In the contender's memory layout. Compiled code is fastest channels last on a GPU."""
-    if contender == "torch-channels-last" or (contender == "torch-compile" and DEVICE == "cuda"):
-        model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=_layout(contender))
     return torch.compile(model) if contender == "torch-compile" else model
 
 
-def _autocast(case: Case):
-    if case.precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(DEVICE, torch.bfloat16)
-
-
-def _layout(x: torch.Tensor, contender: Contender) -> torch.Tensor:
-    last = contender == "torch-channels-last"
-    return x.contiguous(memory_format=torch.channels_last) if last else x
+def _autocast(case: Case) -> torch.autocast:
+    return torch.autocast(DEVICE, torch.bfloat16, enabled=case.precision == "bfloat16")
 
 
 def _predict(case: Case, contender: Contender) -> Callable:
     model = _arranged(_network(case).eval(), contender)
-    images = _layout(_images(case), contender)
+    images = _images(case).contiguous(memory_format=_layout(contender))
 
     def call():
         with torch.inference_mode(), _autocast(case):
@@ -77,7 +73,7 @@ def _predict(case: Case, contender: Contender) -> Callable:
 def _train(case: Case, contender: Contender) -> Callable:
     network = _network(case).train()
     model = _arranged(network, contender)
-    images = _layout(_images(case), contender)
+    images = _images(case).contiguous(memory_format=_layout(contender))
     masks = torch.randint(
         case.num_classes, (case.batch, case.size, case.size), dtype=torch.int64, device=DEVICE
     )
@@ -103,7 +99,7 @@ def _upsample(case: Case, contender: Contender) -> Callable:
     layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
     layer = _arranged(layer.to(DEVICE), contender)
     x = torch.randn(case.batch, classes, size, size, device=DEVICE)
-    x = _layout(x, contender).requires_grad_()
+    x = x.contiguous(memory_format=_layout(contender)).requires_grad_()
     with torch.no_grad():
         probe = torch.randn_like(layer(x))
 

@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+import timeit
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from rich.table import Table
 
-from experiments.benchmark.case import Case
-from experiments.benchmark.costs import Cost, costs
+from experiments.benchmark.case import Case, Networks, Tell, installed
+from experiments.benchmark.costs import Cost, Limits, costs
+from experiments.benchmark.tables import table
 from fcn_keras import models
 from fcn_keras.cpu.runtime import jit
 
 REPEATS = 5
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the machine was seen to do.
+@dataclass(frozen=True, kw_only=True)
+class Roofline(Networks):
+    """Operations and bytes of each layer, the least time they allow, and the time they take."""
 
-    Attributes:
-        flops_per_second: The best of a few large matrix products, in the case's precision.
-        bytes_per_second: Of adding to a large array, read and written.
-    """
+    training: bool = False  # Count and measure the gradients too.
+    measure: bool = True  # Time each layer alone.
 
-    flops_per_second: float
-    bytes_per_second: float
+    def run(self, tell: Tell) -> Iterator[tuple[Table, dict]]:
+        """Yields each case's table and figures."""
+        machine = limits(self.precision, self.matrix)
+        for case in self.cases("train" if self.training else "predict"):
+            rows = layers(case, machine, self.measure, tell)
+            figures = {"case": asdict(case), "limits": asdict(machine), "layers": rows}
+            yield _table(case, machine, rows), figures
 
 
 def limits(precision: str, size: int | None = None) -> Limits:
@@ -40,12 +45,14 @@ def limits(precision: str, size: int | None = None) -> Limits:
     """
     on_cpu = jax.default_backend() == "cpu"
     size = size or (4096 if on_cpu else 16384)
-    rng = np.random.default_rng(0)
-    square = rng.standard_normal((size, size), np.float32)
+    square = np.random.default_rng(0).standard_normal((size, size), np.float32)
     x = jnp.asarray(square, precision)
-    product = best_seconds(jit(jnp.matmul), x, x)
-    if on_cpu:
-        product = min(product, _torch_product(square, precision))
+    product = min(_seconds(jit(jnp.matmul), x, x))
+    if on_cpu and installed("torch"):
+        import torch
+
+        x = torch.from_numpy(square).to(getattr(torch, precision))
+        product = min(product, *_seconds(torch.matmul, x, x))
     count = (64 if on_cpu else 1024) * 2**20 * min(size, 4096) // 4096
     return Limits(2 * size**3 / product, 2 * 4 * count / _addition(count))
 
@@ -53,43 +60,24 @@ def limits(precision: str, size: int | None = None) -> Limits:
 def _addition(count: int) -> float:
     """Seconds of adding one to that many floats, in place: fresh memory would be slower."""
     add = jit(lambda x: x + 1, donate_argnums=0)
-    x = jax.block_until_ready(add(jnp.zeros(count)))
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        x = jax.block_until_ready(add(x))
-        times.append(time.perf_counter() - start)
-    return min(times)
+    x = jnp.zeros(count)
+
+    def step():
+        nonlocal x
+        x = add(x)
+        return x
+
+    return min(_seconds(step))
 
 
-def _torch_product(square: np.ndarray, precision: str) -> float:
-    """Seconds of the product in PyTorch; infinite without it."""
-    try:
-        import torch
-    except ImportError:
-        return float("inf")
-    x = torch.from_numpy(square).to(getattr(torch, precision))
-    return best_seconds(torch.matmul, x, x)
+def _seconds(function: Callable, *args) -> list[float]:
+    """The times of a few calls, after one that compiles."""
 
-
-def best_seconds(function: Callable, *args) -> float:
-    """The least time of a few calls, after one that compiles."""
-    return min(_times(function, *args))
-
-
-def median_seconds(function: Callable, *args) -> float:
-    """The middle time of a few calls, after one that compiles."""
-    return statistics.median(_times(function, *args))
-
-
-def _times(function: Callable, *args) -> list[float]:
-    jax.block_until_ready(function(*args))
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
+    def call():
         jax.block_until_ready(function(*args))
-        times.append(time.perf_counter() - start)
-    return times
+
+    call()
+    return timeit.repeat(call, number=1, repeat=REPEATS)
 
 
 def fixed_model(case: Case) -> keras.Model:
@@ -109,39 +97,6 @@ def fixed_model(case: Case) -> keras.Model:
         keras.config.set_dtype_policy(before)
 
 
-def layer_seconds(model: keras.Model, cost: Cost, batch: int, training: bool) -> float | None:
-    """The measured time of one layer alone, with its gradients if `training`.
-
-    None for the loss and the update, which are no layers.
-    """
-    if cost.name in ("loss", "update"):
-        return None
-    layer = model.get_layer(cost.name)
-    several = isinstance(layer.input, list)
-    inputs = layer.input if several else [layer.input]
-    rng = np.random.default_rng(0)
-    xs = [
-        jnp.asarray(rng.random((batch, *x.shape[1:]), np.float32), layer.compute_dtype)
-        for x in inputs
-    ]
-    trained = [v.value for v in layer.trainable_variables]
-    other = [v.value for v in layer.non_trainable_variables]
-
-    options = {"training": training} if isinstance(layer, keras.layers.BatchNormalization) else {}
-
-    def forward(trained, other, xs):
-        return layer.stateless_call(trained, other, xs if several else xs[0], **options)[0]
-
-    def both(trained, other, xs):
-        if not several and layer.input.shape[-1] == 3:  # the image needs no gradient
-            y, pull = jax.vjp(lambda trained: forward(trained, other, xs), trained)
-        else:
-            y, pull = jax.vjp(lambda trained, xs: forward(trained, other, xs), trained, xs)
-        return y, pull(y)
-
-    return median_seconds(jit(both if training else forward), trained, other, xs)
-
-
 def survey(cases: Sequence[Case], matrix: int | None) -> tuple[Limits, list[float]]:
     """The machine's limits, and the operations of one call of each case."""
     flops = [
@@ -151,21 +106,78 @@ def survey(cases: Sequence[Case], matrix: int | None) -> tuple[Limits, list[floa
     return limits(cases[0].precision, matrix), flops
 
 
-def report(case: Case, machine: Limits, measure: bool, progress: Callable[[str], None]) -> dict:
-    """Limits and layers of a case (``predict`` or ``train``) as plain data."""
+def layers(case: Case, machine: Limits, measure: bool, tell: Tell) -> list[dict]:
+    """What each layer of a case needs and, with `measure`, the seconds that it takes by itself."""
     training = case.verb == "train"
     model = fixed_model(case)
     rows = []
     for cost in costs(model, case.batch, training):
-        progress(f"measuring {cost.name}")
-        least = cost.seconds(machine.flops_per_second, machine.bytes_per_second)
+        tell(f"measuring {cost.name}")
         rows.append(
             {
                 **asdict(cost),
                 "intensity": cost.intensity,
-                "bound": cost.bound(machine.flops_per_second, machine.bytes_per_second),
-                "least_seconds": least,
-                "seconds": layer_seconds(model, cost, case.batch, training) if measure else None,
+                "bound": cost.bound(machine),
+                "least_seconds": cost.seconds(machine),
+                "seconds": _layer_seconds(model, cost, case.batch, training) if measure else None,
             }
         )
-    return {"case": asdict(case), "limits": asdict(machine), "layers": rows}
+    return rows
+
+
+def _layer_seconds(model: keras.Model, cost: Cost, batch: int, training: bool) -> float | None:
+    """The measured time of one layer alone, with its gradients if `training`.
+
+    None for the loss and the update, which are no layers.
+    """
+    if cost.name in ("loss", "update"):
+        return None
+    layer = model.get_layer(cost.name)
+    several = isinstance(layer.input, list)
+    rng = np.random.default_rng(0)
+    xs = [
+        jnp.asarray(rng.random((batch, *x.shape[1:]), np.float32), layer.compute_dtype)
+        for x in (layer.input if several else [layer.input])
+    ]
+    trained = [v.value for v in layer.trainable_variables]
+    other = [v.value for v in layer.non_trainable_variables]
+    options = {"training": training} if isinstance(layer, keras.layers.BatchNormalization) else {}
+
+    def forward(trained, other, xs):
+        return layer.stateless_call(trained, other, xs if several else xs[0], **options)[0]
+
+    def gradients(trained, other, xs):
+        if not several and layer.input.shape[-1] == 3:  # the image needs no gradient
+            y, pull = jax.vjp(lambda trained: forward(trained, other, xs), trained)
+        else:
+            y, pull = jax.vjp(lambda trained, xs: forward(trained, other, xs), trained, xs)
+        return y, pull(y)
+
+    program = jit(gradients if training else forward)
+    return statistics.median(_seconds(program, trained, other, xs))
+
+
+def _table(case: Case, machine: Limits, rows: Sequence[dict]) -> Table:
+    """The layers, and their sum below."""
+    names = ("flops", "bytes", "least_seconds", "seconds")
+    total = {name: sum(row[name] or 0 for row in rows) for name in names}
+    total |= {"name": "total", "intensity": total["flops"] / total["bytes"], "bound": ""}
+    title = (
+        f"{case}; {machine.flops_per_second / 1e9:.0f} GFLOP/s, "
+        f"{machine.bytes_per_second / 1e9:.1f} GB/s measured"
+    )
+    return table(title, [_row(**row) for row in (*rows, total)])
+
+
+def _row(*, name, flops, bytes, intensity, bound, least_seconds, seconds) -> dict:
+    return {
+        "layer": name,
+        "GFLOP": f"{flops / 1e9:.3f}",
+        "MB": f"{bytes / 1e6:.1f}",
+        "FLOP/byte": f"{intensity:.1f}",
+        "bound": bound,
+        "least ms": 1000 * least_seconds,
+        "alone ms": 1000 * seconds if seconds else None,
+        "GFLOP/s": f"{flops / seconds / 1e9:.1f}" if seconds else None,
+        "share": f"{least_seconds / seconds:.0%}" if seconds else None,
+    }

@@ -1,106 +1,39 @@
-"""The results as tables on the console and as JSON."""
+"""Figures as tables, and where they were taken."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
-
-from experiments.benchmark.case import Case
-from experiments.benchmark.workers import Result, cores
-from fcn_keras.storage import replacing
 
 PACKAGES = ("fcn-keras", "keras", "jax", "jaxlib", "torch", "onnxruntime", "grain", "numpy")
 
 
-def comparison(case: Case, results: Sequence[Result], flops: float, peak: float | None) -> Table:
-    """A row a contender. The ratio is ours' speed over the contender's: above 1 ours is faster."""
-    table = Table(title=str(case), title_justify="left")
-    table.add_column("contender")
-    columns = ("ms", "min", "max", "images/s", "ours is", "GFLOP/s", "of peak", "peak MB")
-    on_device = any(result.device_peak_megabytes for result in results)
-    for column in (*columns, *(["device MB"] if on_device else []), "first s"):
-        table.add_column(column, justify="right")
-    ours = next((r.median for r in results if r.contender == "ours"), None)
-    for result in results:
-        if result.error:
-            table.add_row(result.contender, f"[red]{result.error}")
-            continue
-        seconds = result.median
-        device = result.device_peak_megabytes
-        table.add_row(
-            result.contender,
-            *(f"{1000 * t:.4g}" for t in (seconds, min(result.seconds), max(result.seconds))),
-            f"{case.batch / seconds:.4g}",
-            f"{seconds / ours:.2f}x" if ours else "",
-            f"{flops / seconds / 1e9:.1f}",
-            f"{100 * flops / seconds / peak:.1f} %" if peak else "",
-            f"{result.peak_megabytes:.0f}",
-            *([f"{device:.0f}" if device else ""] if on_device else []),
-            f"{result.first_seconds:.1f}",
-        )
-    return table
+def table(title: str, rows: Sequence[dict]) -> Table:
+    """A line a row, whose keys are the headings; a column without any value is left out.
 
-
-def layers(report: dict) -> Table:
-    """The layers of a roofline report, with their sum."""
-    machine, rows = report["limits"], report["layers"]
-    title = (
-        f"{Case(**report['case'])}; {machine['flops_per_second'] / 1e9:.0f} GFLOP/s, "
-        f"{machine['bytes_per_second'] / 1e9:.1f} GB/s measured"
-    )
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer")
-    for column in ("GFLOP", "MB", "FLOP/byte", "bound", "least ms", "alone ms", "GFLOP/s", "share"):
-        table.add_column(column, justify="right")
+    Text stands for itself, other numbers are rounded to four digits, and None is left blank.
+    """
+    names = {name: None for row in rows for name, value in row.items() if value is not None}
+    result = Table(title=title, title_justify="left")
+    for index, name in enumerate(names):
+        result.add_column(name.replace("_", " "), justify="right" if index else "left")
     for row in rows:
-        table.add_row(*_layer(row))
-    total = {
-        "name": "total",
-        **{
-            key: sum(row[key] for row in rows if row[key] is not None)
-            for key in ("flops", "bytes", "least_seconds", "seconds")
-        },
-        "bound": "",
-    }
-    total["intensity"] = total["flops"] / total["bytes"]
-    table.add_section()
-    table.add_row(*_layer(total))
-    return table
+        result.add_row(*(_cell(row.get(name)) for name in names))
+    return result
 
 
-def _layer(row: dict) -> list[str]:
-    seconds = row["seconds"]
-    return [
-        row["name"],
-        f"{row['flops'] / 1e9:.3f}",
-        f"{row['bytes'] / 1e6:.1f}",
-        f"{row['intensity']:.1f}",
-        row["bound"],
-        f"{1000 * row['least_seconds']:.3g}",
-        f"{1000 * seconds:.3g}" if seconds else "",
-        f"{row['flops'] / seconds / 1e9:.1f}" if seconds else "",
-        f"{100 * row['least_seconds'] / seconds:.0f} %" if seconds else "",
-    ]
-
-
-def plain(title: str, rows: Sequence[dict], formats: dict[str, str]) -> Table:
-    """Rows of the same keys; `formats` names the columns shown and how."""
-    table = Table(title=title, title_justify="left")
-    for column in formats:
-        table.add_column(column.replace("_", " "), justify="right" if formats[column] else "left")
-    for row in rows:
-        table.add_row(*(format(row[column], spec) for column, spec in formats.items()))
-    return table
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def machine() -> dict:
-    """Where and with what the figures were taken. Loads JAX."""
+    """The device, what is installed, and how busy it is. Loads JAX."""
     import jax
 
     versions = {}
@@ -111,14 +44,10 @@ def machine() -> dict:
             continue
     return {
         "device": jax.devices()[0].device_kind,
-        "cores": cores(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "versions": versions,
     }
-
-
-def write(path: Path, report: dict) -> None:
-    """Replaces the file in one step."""
-    with replacing(path) as draft:
-        draft.write_text(json.dumps(report, indent=1) + "\n")

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from experiments.benchmark.case import Case, Contender
+from experiments.benchmark.case import Case, Contender, Tell
 
 MIN_SECONDS = 0.2
 """A turn repeats the call until it has taken this long."""
 
 MEGABYTE = 1e6
+
+
+class Built(NamedTuple):
+    """A contender that is ready: what to time, how to wait for its outputs, and the most megabytes
+    it has held on an accelerator (None without one)."""
+
+    call: Callable[[], Any]
+    wait: Callable[[Any], Any]
+    device_peak: Callable[[], float | None]
 
 
 @dataclass
@@ -41,139 +52,103 @@ class Result:
 
     @property
     def median(self) -> float | None:
+        """The middle one of `seconds`."""
         return statistics.median(self.seconds) if self.seconds else None
 
 
 def compare(
-    case: Case,
-    contenders: Sequence[Contender],
-    repeats: int,
-    progress: Callable[[str], None] = lambda text: None,
+    case: Case, contenders: Sequence[Contender], repeats: int, tell: Tell = lambda text: None
 ) -> list[Result]:
     """Runs every contender `repeats` times, in turns, each in its own process."""
-    workers = []
-    try:
-        for contender in contenders:
-            progress(f"{case}: {contender} builds and compiles")
-            workers.append(_Worker(case, contender))
+    results = [Result(contender) for contender in contenders]
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(process()) for _ in results]
+        for each, result in zip(processes, results, strict=True):
+            tell(f"{case}: {result.contender} builds and compiles")
+            result.first_seconds = _ask(each, result, partial(_build, case, result.contender))
         for turn in range(repeats):
-            for worker in workers:
-                progress(f"{case}: turn {turn + 1}/{repeats}, {worker.result.contender}")
-                worker.turn()
-        return [worker.finish() for worker in workers]
-    finally:
-        for worker in workers:
-            worker.process.terminate()
-            worker.process.join()
-
-
-def largest(
-    case: Case,
-    contender: Contender,
-    limit: int,
-    progress: Callable[[str], None] = lambda text: None,
-) -> list[tuple[int, Result]]:
-    """Doubles the batch until the contender fails or `limit` is passed; a result for each batch."""
-    results = []
-    batch = case.batch
-    while batch <= limit and not (results and results[-1][1].error):
-        (result,) = compare(replace(case, batch=batch), [contender], 1, progress)
-        results.append((batch, result))
-        batch *= 2
+            for each, result in zip(processes, results, strict=True):
+                tell(f"{case}: turn {turn + 1}/{repeats}, {result.contender}")
+                if (seconds := _ask(each, result, _turn)) is not None:
+                    result.seconds.append(seconds)
+        for each, result in zip(processes, results, strict=True):
+            peaks = _ask(each, result, _peaks)
+            result.peak_megabytes, result.device_peak_megabytes = peaks or (None, None)
     return results
+
+
+def process() -> Executor:
+    """A new Python process that runs one call after the other."""
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
 def apart(function: Callable, *args):
     """``function(*args)`` in a process of its own, so that this one stays small."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
+    with process() as other:
+        return other.submit(function, *args).result()
 
 
-class _Worker:
-    """The parent's end of one process."""
-
-    def __init__(self, case: Case, contender: Contender):
-        self.result = Result(contender)
-        # A fresh interpreter: a forked one would share, and count, the parent's memory.
-        context = multiprocessing.get_context("spawn")
-        self.pipe, child = context.Pipe()
-        self.process = context.Process(target=_serve, args=(child, case, contender), daemon=True)
-        self.process.start()
-        child.close()
-        self.result.first_seconds = self._receive()
-
-    def turn(self) -> None:
-        if self.result.error is None:
-            self.pipe.send("turn")
-            seconds = self._receive()
-            if seconds is not None:
-                self.result.seconds.append(seconds)
-
-    def finish(self) -> Result:
-        if self.result.error is None:
-            self.pipe.send("stop")
-            memory = self._receive()
-            if memory is not None:
-                self.result.peak_megabytes, self.result.device_peak_megabytes = memory
-        return self.result
-
-    def _receive(self):
-        """The child's answer; None where it failed, the reason being noted."""
-        try:
-            answer, self.result.error = self.pipe.recv()
-        except EOFError:
-            self.process.join()
-            answer, self.result.error = None, f"process ended with {self.process.exitcode}"
-        return answer
-
-
-def _serve(pipe: Connection, case: Case, contender: Contender) -> None:
-    """The child: builds once, then times calls on demand. Sends pairs (answer, error)."""
+def _ask(other: Executor, result: Result, function: Callable):
+    """The process' answer; None once the contender has failed, the reason being noted."""
+    if result.error is not None:
+        return None
     try:
-        start = time.perf_counter()
-        call, wait, device_peak = _build(case, contender)
-        wait(call())
-        pipe.send((time.perf_counter() - start, None))
-        count = 1 + int(MIN_SECONDS / _time(call, wait, 1))
-        while pipe.recv() == "turn":
-            pipe.send((_time(call, wait, count), None))
-        pipe.send(((peak_megabytes(), device_peak()), None))
-    except Exception as error:  # a contender that can't run is a row of the table
-        reason = (str(error).strip().splitlines() or [""])[0]
-        pipe.send((None, f"{type(error).__name__}: {reason}"[:200]))
+        answer, result.error = other.submit(_caught, function).result()
+    except Exception as error:  # the process ended
+        answer, result.error = None, _line(error)
+    return answer
 
 
-def _build(case: Case, contender: Contender):
-    """``call() -> outputs``, ``wait(outputs)``, and ``device_peak() -> megabytes or None``."""
+def _caught(function: Callable) -> tuple[Any, str | None]:
+    """The answer, and the error in a line: a contender that can't run is a row of the table."""
+    try:
+        return function(), None
+    except Exception as error:
+        return None, _line(error)
+
+
+def _line(error: Exception) -> str:
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {reason}"[:200]
+
+
+_built: Built
+_calls: int
+
+
+def _build(case: Case, contender: Contender) -> float:
+    """In the contender's process: builds it. Returns the seconds until the first call's end."""
+    global _built, _calls
+    start = time.perf_counter()
     if contender.startswith("ours"):
         from experiments.benchmark import ours as side
     else:
         from experiments.benchmark import pytorch as side
-    return side.build(case, contender)
+    _built, _calls = side.build(case, contender), 1
+    _turn()
+    first = time.perf_counter() - start
+    _calls = 1 + int(MIN_SECONDS / _turn())
+    return first
 
 
-def _time(call: Callable, wait: Callable, count: int) -> float:
-    """Seconds a call, over `count` calls of which only the last is waited for."""
+def _turn() -> float:
+    """Seconds a call, over several calls of which only the last is waited for."""
     start = time.perf_counter()
-    for _ in range(count):
-        outputs = call()
-    wait(outputs)
-    return (time.perf_counter() - start) / count
+    for _ in range(_calls):
+        outputs = _built.call()
+    _built.wait(outputs)
+    return (time.perf_counter() - start) / _calls
 
 
-def peak_megabytes() -> float:
-    """The most memory that this process has held so far."""
-    try:
-        with open("/proc/self/status") as status:
-            lines = dict(line.split(":", 1) for line in status)
-        return int(lines["VmHWM"].split()[0]) * 1024 / MEGABYTE
-    except (OSError, KeyError):
+def _peaks() -> tuple[float, float | None]:
+    """Megabytes: the most that this process has held so far, and held on the accelerator."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux; ru_maxrss would count what the parent held when it forked
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        held = 1024 * int(line.split()[1])
+    else:
         import resource
 
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE
-
-
-def cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        held *= 1 if sys.platform == "darwin" else 1024
+    return held / MEGABYTE, _built.device_peak()

@@ -8,10 +8,10 @@ import tyro
 import fcn_keras
 from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import case as cases
-from experiments.benchmark import feeding, workers
+from experiments.benchmark import files, workers
 from experiments.benchmark.case import Case
-from experiments.benchmark.costs import costs
-from experiments.benchmark.roofline import Limits, fixed_model
+from experiments.benchmark.costs import Limits, costs
+from experiments.benchmark.roofline import fixed_model
 from fcn_keras.commands import cli
 from fcn_keras.data import Augmentation
 from fcn_keras.data.shapes import write_shapes
@@ -66,11 +66,11 @@ def test_half_precision_halves_the_activations_but_not_the_weights():
 
 
 def test_the_larger_of_two_times_is_the_least():
-    limits = Limits(flops_per_second=100, bytes_per_second=10)
+    tenfold, even = Limits(100, 10), Limits(1, 1)
     memory, compute = costs(fixed_model(small()), 1, False)[:2]
-    assert memory.name == "normalize" and memory.bound(100, 10) == "memory"
-    assert memory.seconds(100, 10) == memory.bytes / limits.bytes_per_second
-    assert compute.bound(1, 1) == "compute" and compute.seconds(1, 1) == compute.flops
+    assert memory.name == "normalize" and memory.bound(tenfold) == "memory"
+    assert memory.seconds(tenfold) == memory.bytes / 10
+    assert compute.bound(even) == "compute" and compute.seconds(even) == compute.flops
 
 
 @pytest.mark.torch
@@ -79,9 +79,9 @@ def test_costs_are_those_that_torch_counts(training):
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
-    from experiments.benchmark.torch_fcn import TorchFCN
+    from experiments.benchmark.torch_fcn import FCN
 
-    network = TorchFCN("fcn8s", 21, 2, 4)
+    network = FCN("fcn8s", 21, width=2, head=4)
     with FlopCounterMode(display=False) as counter:
         logits = network(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
         if training:
@@ -92,38 +92,6 @@ def test_costs_are_those_that_torch_counts(training):
         if "conv" in cost.name or cost.name.startswith(("fc", "score", "upscore"))
     ]
     assert sum(counted) == counter.get_total_flops()
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("name", ["fcn8s", "fcn16s", "fcn32s"])
-def test_the_plain_torch_network_is_ours(name):
-    torch = pytest.importorskip("torch")
-    from torch import nn
-
-    from experiments.benchmark.torch_fcn import TorchFCN
-
-    ours, theirs = getattr(fcn_keras, name)(5, trunk_width=2, head_width=4), TorchFCN(name, 5, 2, 4)
-    rng = np.random.default_rng(0)
-    convolutions = [layer for layer in ours.layers if hasattr(layer, "kernel")]
-    plain = {kind: [m for m in theirs.modules() if type(m) is kind] for kind in (
-        nn.Conv2d, nn.ConvTranspose2d)}  # fmt: skip
-    for layer in convolutions:
-        layer.kernel.assign(layer.kernel + rng.normal(0, 0.1, layer.kernel.shape))
-        kind = nn.ConvTranspose2d if "upscore" in layer.name else nn.Conv2d
-        # The scores of the skips come behind the head in both.
-        module = plain[kind].pop(0)
-        assert module.weight.numel() == np.prod(layer.kernel.shape), layer.name
-        with torch.no_grad():
-            module.weight.copy_(torch.tensor(np.array(layer.kernel).transpose(3, 2, 0, 1)))
-            if layer.bias is not None:
-                module.bias.copy_(torch.tensor(np.array(layer.bias)))
-    images = rng.integers(256, size=(2, 64, 96, 3), dtype=np.uint8)
-    with torch.no_grad():
-        logits = theirs.eval()(torch.tensor(images.transpose(0, 3, 1, 2)))
-    expected = logits.numpy().transpose(0, 2, 3, 1)
-    scale = np.ptp(expected)
-    assert scale > 0.1
-    np.testing.assert_allclose(ours(images), expected, atol=1e-5 * scale)
 
 
 @pytest.mark.slow
@@ -197,13 +165,14 @@ def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
 def shapes(tmp_path):
     root = tmp_path / "shapes"
     write_shapes(root, train=4, val=2, size=48)
-    return feeding.Feed(dataset="shapes", data_dir=root, split="train", batch=2, size=32)
+    return files.Data(dataset="shapes", data_dir=root, batch=2, size=32, samples=6, seconds=0.2)
 
 
 def test_steps_of_a_batch_are_timed(shapes):
-    steps = feeding.stages(shapes, samples=6)
+    steps = files.stages(shapes)
     assert list(steps) == [
-        "decode image", "decode mask", "scale", "pad", "crop", "flip", "other", "stack"
+        "decode image", "decode mask", "RandomScale", "PadIfNeeded", "RandomCrop", "HorizontalFlip",
+        "other", "stack",
     ]  # fmt: skip
     assert all(0 < ms < 1000 for ms in steps.values())
 
@@ -211,17 +180,17 @@ def test_steps_of_a_batch_are_timed(shapes):
 @pytest.mark.torch
 def test_torch_is_fed_the_same_crops(shapes):
     pytest.importorskip("torch")
-    batch = next(feeding.batches(feeding.replace(shapes, loader="torch")))
+    batch = next(shapes.stream(32, 2, workers=0, loader="torch"))
     crops = [np.array(part) for part in batch]
     assert [crop.shape for crop in crops] == [(2, 32, 32, 3), (2, 32, 32)]
-    source = feeding.open_dataset("shapes", shapes.data_dir, "train")
+    source = shapes.open()
     expected = [Augmentation(crop_size=32)(*source[i], seed=i)[0] for i in range(4)]
     for crop in crops[0]:
         assert any((crop == each).all() for each in expected)
 
 
 def test_batches_per_second_are_counted(shapes):
-    assert feeding.rate(shapes, seconds=0.2) > 1
+    assert files.rate(shapes, "ours", workers=0) > 1
 
 
 @pytest.mark.slow

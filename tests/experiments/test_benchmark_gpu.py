@@ -8,23 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmark import trace, workers
+from experiments.benchmark import compared, profile, workers
 from experiments.benchmark.case import Case
-from experiments.benchmark.trace import OUTSIDE, instructions
+from experiments.benchmark.profile import OUTSIDE, instructions
 
-SCRIPT = Path(trace.__file__).with_name("gpu.sh")
+SCRIPT = Path(profile.__file__).with_name("gpu.sh")
 
 
 @pytest.mark.slow
 def test_a_profile_tells_layers_and_directions_apart():
     options = {"trunk_width": 8, "head_width": 64, "size": 64, "batch": 2}
-    train = trace.profile(Case(verb="train", **options), calls=3)
-    predict = trace.profile(Case(verb="predict", **options), calls=3)
-    layers = {row["layer"]: row for row in train["layers"]}
+    train = profile.profile(Case(verb="train", **options), calls=3)
+    predict = profile.profile(Case(verb="predict", **options), calls=3)
+    layers = {row["layer"]: row for row in train}
     assert {"block1_conv2", "fc6", "score_pool3", "upscore8", OUTSIDE} <= layers.keys()
     assert all(layers[name]["backward"] > 0 for name in ("block2_conv1", "fc6", "score_fr"))
-    assert not any(row["backward"] for row in predict["layers"])
-    assert sum(row["forward"] for row in predict["layers"]) > 0
+    assert not any(row["backward"] for row in predict)
+    assert sum(row["forward"] for row in predict) > 0
 
 
 def test_scopes_of_instructions_name_the_layer():
@@ -41,17 +41,17 @@ def test_scopes_of_instructions_name_the_layer():
 
 
 def test_the_largest_batch_is_the_last_that_ran(monkeypatch):
-    def compare(case, contenders, repeats, progress):
+    def compare(case, contenders, repeats, tell):
         fits = case.batch <= 12
         result = workers.Result(contenders[0], seconds=[0.1] if fits else [])
         result.error = None if fits else "out of memory"
         return [result]
 
     monkeypatch.setattr(workers, "compare", compare)
-    tried = workers.largest(Case(verb="train", batch=2), "ours", limit=100)
+    tried = compared.largest(Case(verb="train", batch=2), "ours", 100, print)
     errors = [(2, None), (4, None), (8, None), (16, "out of memory")]
     assert [(batch, result.error) for batch, result in tried] == errors
-    tried = workers.largest(Case(verb="predict", batch=4), "ours", limit=8)
+    tried = compared.largest(Case(verb="predict", batch=4), "ours", 8, print)
     assert [batch for batch, _ in tried] == [4, 8]
 
 

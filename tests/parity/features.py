@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 import fcn_keras
+from experiments.benchmark.torch_fcn import BLOCKS, FCN
 from fcn_keras.weights import load_weights
 from tests.parity import measure
-from tests.parity.torch_fcn import BLOCKS, FCN, normalized
 
 PHOTO = "2007_000032"  # an aeroplane and two people on an airfield
 SHARED = Path(__file__).parents[3] / "shared"
@@ -40,14 +40,14 @@ def taps(photo, weights, geometry="same"):
     pools = [model.get_layer(f"block{block}_pool").output for block in BLOCKS]
     trunk = measure.compiled(keras.Model(model.input, pools))
     with torch.no_grad():
-        theirs = reference(weights, geometry).trunk(normalized(photo))
+        theirs = reference(weights, geometry).pools(measure.to_pixels(photo))
     return [np.asarray(x[0]) for x in trunk(photo)], [x[0].permute(1, 2, 0).numpy() for x in theirs]
 
 
 def reference(weights, geometry):
     """The torch trunk with the file's weights, read by torch itself."""
     state = torch.load(weights, weights_only=True)
-    model = FCN(32, 1, caffe=geometry == "caffe", head=1)
+    model = FCN("fcn32s", 1, caffe=geometry == "caffe", head=1)
     names = [f"conv{block}_{i}" for block, n in BLOCKS.items() for i in range(1, n + 1)]
     own = {
         f"{name}.{kind}": state[f"features.{place}.{kind}"]

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 import fcn_keras
+from experiments.benchmark.torch_fcn import FCN
 from fcn_keras.cpu.runtime import jit
 from tests.parity.conversion import load_into, randomize
-from tests.parity.torch_fcn import FCN, BatchNormFCN8s, normalized
+from tests.parity.torch_batch_norm_fcn import BatchNormFCN8s
 
 SIZES = ((37, 53), (333, 500), (192, 192), (500, 333), (480, 480))
-STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 CASES = [
     (name, geometry, option)
     for name, option in (
@@ -48,12 +48,13 @@ def build_pair(name, geometry, option, *, classes, width, head, **options):
         reference = BatchNormFCN8s(classes, width=width, head=head, dropout=0.0)
     else:
         reference = FCN(
-            STRIDES[name],
+            name,
             classes,
             caffe=geometry == "caffe",
             at_once=option == "at_once",
             width=width,
             head=head,
+            dropout=0.0,
         )
     randomize(model)
     return model, load_into(reference, model, option == "batch_norm")
@@ -76,6 +77,11 @@ def random_images(size, batch=1):
     return np.clip(coarse + fine, 0, 255).astype("uint8")
 
 
+def to_pixels(images):
+    """Images ``(B, H, W, 3)`` (NumPy) as torch takes them, ``(B, 3, H, W)``."""
+    return torch.tensor(images).permute(0, 3, 1, 2)
+
+
 def error(ours, theirs):
     """Largest difference as a part of the reference's range."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
@@ -85,7 +91,7 @@ def error(ours, theirs):
 
 def logit_error(forward, reference, images):
     with torch.no_grad():
-        expected = reference(normalized(images)).permute(0, 2, 3, 1).numpy()
+        expected = reference(to_pixels(images)).permute(0, 2, 3, 1).numpy()
     assert np.isfinite(expected).all() and expected.std() > 0
     return error(forward(images), expected)
 

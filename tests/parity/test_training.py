@@ -11,7 +11,6 @@ import torch
 from fcn_keras.training import TrainConfig, init_state, make_optimizer, make_step, write_back
 from tests.parity import measure
 from tests.parity.conversion import to_torch, torch_name
-from tests.parity.torch_fcn import normalized
 
 pytestmark = pytest.mark.torch
 SETTINGS = {"learning_rate": 0.01, "momentum": 0.9, "weight_decay": 5e-3, "schedule": "constant"}
@@ -66,7 +65,7 @@ class TorchSGD:
         )
 
     def step(self, data):
-        logits = self.reference(normalized(data["image"]))
+        logits = self.reference(measure.to_pixels(data["image"]))
         mask = torch.tensor(data["mask"]).long()
         loss = torch.nn.functional.cross_entropy(
             logits, mask, ignore_index=255, reduction=self.loss

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from rich.table import Table
 
-from experiments.benchmark import ours
-from experiments.benchmark.case import Case
+from experiments.benchmark import ours, workers
+from experiments.benchmark.case import Case, Networks, Tell
+from experiments.benchmark.tables import table
 from fcn_keras.cpu.runtime import jit
 from fcn_keras.training.setup import build_model
 
@@ -21,8 +24,23 @@ OUTSIDE = "loss, update and other"
 CONTAINERS = ("while", "call", "conditional")
 
 
-def profile(case: Case, calls: int) -> dict:
-    """Milliseconds a call in each layer, forward and backward, as plain data.
+@dataclass(frozen=True, kw_only=True)
+class Profile(Networks):
+    """Time of a call in each layer, forward and backward, from JAX's profiler."""
+
+    training: bool = True  # Profile a training step instead of a prediction.
+    calls: int = 10  # Calls to take the mean of.
+
+    def run(self, tell: Tell) -> Iterator[tuple[Table, dict]]:
+        """Yields each case's table and figures."""
+        for case in self.cases("train" if self.training else "predict"):
+            tell(f"profiling {case}")
+            rows = workers.apart(profile, case, self.calls)
+            yield table(f"{case}; ms a call", rows), {"case": asdict(case), "layers": rows}
+
+
+def profile(case: Case, calls: int) -> list[dict]:
+    """Milliseconds a call in each layer, forward and backward, in the network's order.
 
     With several threads (on a CPU) their times add up, so that the sum may exceed the time of a
     call.
@@ -35,13 +53,14 @@ def profile(case: Case, calls: int) -> dict:
             for _ in range(calls):
                 jax.block_until_ready(call())
         spent = _nanoseconds(next(Path(folder).rglob("*.xplane.pb")))
-    rows: dict[str, dict] = {}
+    milliseconds: Counter[tuple[str, str]] = Counter()
     for instruction, nanoseconds in spent.items():
-        layer, direction = layer_of.get(instruction, (OUTSIDE, "forward"))
-        row = rows.setdefault(layer, {"layer": layer, "forward": 0.0, "backward": 0.0})
-        row[direction] += nanoseconds / 1e6 / calls
-    order = {name: index for index, name in enumerate((*names, OUTSIDE))}
-    return {"case": asdict(case), "layers": sorted(rows.values(), key=lambda r: order[r["layer"]])}
+        milliseconds[layer_of.get(instruction, (OUTSIDE, "forward"))] += nanoseconds / 1e6 / calls
+    return [
+        {"layer": name, **{way: milliseconds[name, way] for way in ("forward", "backward")}}
+        for name in (*names, OUTSIDE)
+        if milliseconds[name, "forward"] or milliseconds[name, "backward"]
+    ]
 
 
 def instructions(program: str, layers: list[str]) -> dict[str, tuple[str, str]]:
@@ -58,21 +77,21 @@ def instructions(program: str, layers: list[str]) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _nanoseconds(path: Path) -> dict[str, float]:
+def _nanoseconds(path: Path) -> Counter[str]:
     """Time spent in each instruction, over all calls."""
-    spent: dict[str, float] = {}
+    spent: Counter[str] = Counter()
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
             for event in line.events:
                 instruction = dict(event.stats).get("hlo_op")
                 if instruction and not instruction.startswith(CONTAINERS):
-                    spent[instruction] = spent.get(instruction, 0.0) + event.duration_ns
+                    spent[instruction] += event.duration_ns
     return spent
 
 
 def _trainer(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
-    compiled, call, model = ours.trainer(case)
-    return compiled, call, [layer.name for layer in model.layers]
+    step, batch, state, model = ours.trainer(case)
+    return step, ours.stepping(step, batch, state), [layer.name for layer in model.layers]
 
 
 def _predictor(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
