@@ -19,6 +19,7 @@ from fcn_keras import InputError, load_model
 from fcn_keras.commands import cli
 from fcn_keras.recipes import load_recipe
 from fcn_keras.saving import save_compact
+from fcn_keras.storage import locked
 
 COLLECTED = ("config.json", "log.csv", "curves.png", "panel.png")
 PART_BYTES = 15 * 2**20
@@ -51,12 +52,13 @@ def main(options: Options) -> None:
     if unknown:
         raise InputError(f"--only {min(unknown)}: the runs of {options.plan} are {', '.join(plan)}")
     collected = options.collect or options.out / "collected"
-    for name in options.only or plan:
-        run = plan[name]
-        _train(run, options)
-        _evaluate(run, options)
-        _collect(run, options, collected / run.name)
-        write_tables(PLANS[options.plan], collected, collected / "results.md")
+    with locked(options.out, "--out"):
+        for name in options.only or plan:
+            run = plan[name]
+            _train(run, options)
+            _evaluate(run, options)
+            _collect(run, options, collected / run.name)
+            write_tables(PLANS[options.plan], collected, collected / "results.md")
     print(f"Tables: {collected / 'results.md'}")
 
 

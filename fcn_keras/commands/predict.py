@@ -14,6 +14,7 @@ from fcn_keras.commands import cli
 from fcn_keras.data import read_image
 from fcn_keras.data.classes import CAMVID, SHAPES, VOC, ClassTable, voc_color_map
 from fcn_keras.data.folder import IMAGE_SUFFIXES, read_classes
+from fcn_keras.storage import locked
 
 TABLES = {len(table): table for table in (VOC, CAMVID, SHAPES)}
 
@@ -42,9 +43,9 @@ def main(options: Options) -> None:
     check_outputs(photos, options.out)
     segment = Segmenter(options.model, bucket=options.bucket)
     classes = class_table(segment.num_classes, options.classes)
-    options.out.mkdir(parents=True, exist_ok=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    progress = Progress(*columns, console=console, disable=not console.is_terminal)
+    with locked(options.out, "--out"), progress as bar:
         for path in bar.track(photos, description="photos"):
             image = read_image(path)
             mask = segment(image)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from fcn_keras import InputError, Segmenter, viz
 from fcn_keras.commands import cli
-from fcn_keras.commands.events import EventReporter, add_picture
+from fcn_keras.commands.events import EventReporter
 from fcn_keras.commands.progress import ConsoleReporter, scores_table
 from fcn_keras.data import open_dataset
 from fcn_keras.recipes import NAMES, load_recipe
@@ -71,7 +71,8 @@ def main(options: Options) -> None:
     console.print(f"Run folder: {workdir}", highlight=False)
     try:
         with ConsoleReporter(console, config.epochs) as reporter:
-            both = Reporters(reporter, EventReporter(workdir))
+            events = EventReporter(workdir, reporter.message)
+            both = Reporters(reporter, events)
             result = train(
                 config, workdir, resume=options.resume, reporter=both, recipe=options.recipe
             )
@@ -99,7 +100,7 @@ def main(options: Options) -> None:
         reason = str(error).splitlines()[0]
         _leave(f"error: another process ended ({reason}): start all again with --resume", 1)
     if jax.process_index() == 0:
-        _finish(config, result, reporter, console)
+        _finish(config, result, reporter, events, console)
 
 
 def _silence_orbax() -> None:
@@ -139,7 +140,11 @@ def _newest(recipe: str) -> Path:
 
 
 def _finish(
-    config: TrainConfig, result: Result, reporter: ConsoleReporter, console: Console
+    config: TrainConfig,
+    result: Result,
+    reporter: ConsoleReporter,
+    events: EventReporter,
+    console: Console,
 ) -> None:
     """Draws the pictures, and prints the best score and what to do with the model."""
     folder = result.folder
@@ -155,7 +160,7 @@ def _finish(
     images, truths = zip(*(source[index] for index in shown), strict=True)
     predictions = [segment(image) for image in images]
     viz.panel(images, truths, predictions, source.classes, folder.panel)
-    add_picture(folder.path, folder.panel, result.steps)
+    events.picture(folder.panel, result.steps)
 
     data = ["--dataset", config.dataset]
     if config.data_dir is not None:

@@ -1,13 +1,15 @@
-"""Files of any kind: written atomically, fetched and verified, and where the cache lies."""
+"""Files of any kind: written atomically, fetched, verified, locked, and where the cache lies."""
 
 from fcn_keras.storage.atomic import SaveError, reason, replacing
 from fcn_keras.storage.download import Progress, cache_folder, download, verify
+from fcn_keras.storage.lock import locked
 
 __all__ = [
     "Progress",
     "SaveError",
     "cache_folder",
     "download",
+    "locked",
     "reason",
     "replacing",
     "verify",

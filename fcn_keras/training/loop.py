@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Source, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
-from fcn_keras.storage import SaveError
+from fcn_keras.storage import SaveError, locked
 from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
@@ -55,7 +56,8 @@ def train(
         recipe: Name of the settings, for the record.
 
     Raises:
-        InputError: an option, a file of the data set or the weights can't be used.
+        InputError: an option, a file of the data set or the weights can't be used, or another
+            process trains in `workdir`.
         DivergedError: the loss is not finite any more. Checkpoints and best model stay.
         SaveError: the folder can't be written any more. What was whole in it stays.
         StoppedError: SIGTERM or SIGINT came; the state of the last step is saved.
@@ -63,7 +65,9 @@ def train(
     """
     folder = RunFolder(workdir)
     folder.check(config, resume)
-    with StopRequest() as stop:
+    alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
+    with alone, StopRequest() as stop:
+        folder.check(config, resume)  # again: another run may have been here until now
         run = _Run(config, folder, reporter or Reporter(), stop)
         run.devices.meet("every process has checked the folder")
         if run.writes:

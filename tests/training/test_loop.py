@@ -6,6 +6,7 @@ import keras
 import pytest
 
 from fcn_keras import InputError
+from fcn_keras.storage import locked
 from fcn_keras.training import train
 
 
@@ -97,3 +98,18 @@ def test_refuses_a_folder_that_cannot_be_made(config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"workdir .*file/run can't be written"):
         train(config, tmp_path / "file" / "run")
+
+
+def test_refuses_a_folder_in_which_another_run_trains(config, tmp_path, script):
+    def second():
+        with pytest.raises(InputError, match=r"workdir .*/run is in use by process \d+ on "):
+            train(config, tmp_path / "run", resume=True)
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        train(config, tmp_path / "run", reporter=script(("step", 1), second))
+    with (
+        locked(tmp_path / "new", "workdir"),
+        pytest.raises(InputError, match=r"workdir .*/new is in use by process \d+ on "),
+    ):
+        train(config, tmp_path / "new")
