@@ -21,6 +21,7 @@ from fcn_keras.training.checkpoint import Checkpoints, Progress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
 from fcn_keras.training.log import write_log
+from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
@@ -159,6 +160,8 @@ class _Run:
         step = make_step(self.model, self.optimizer, self.config).lower(state, shapes).compile()
         trim()
         self.reporter.message(f"Compiled the step in {time.perf_counter() - started:.1f} s.")
+        if sizes := check_memory(step, self.config):
+            self.reporter.message(sizes)
         return step
 
     def _train_epoch(self, step, state: State, batches: Iterator, progress: Progress) -> State:
