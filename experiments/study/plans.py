@@ -49,7 +49,7 @@ def variations(
     changes = {
         "base": (),
         "skips-scaled": ("--at-once",),
-        "no-imagenet": ("--freeze-until", "None", "--trunk-rate", "1"),
+        "no-imagenet": ("--freeze-until", "None", "--backbone-rate", "1"),
         "trunk-frozen": ("--freeze-until", "block5"),
         "learned-upsampling": ("--upsampling", "learned"),
         "batch-norm": ("--batch-norm",),

@@ -18,7 +18,7 @@ from rich.progress import TransferSpeedColumn as SpeedColumn
 
 from fcn_keras.errors import InputError
 from fcn_keras.weights import convert, read_tensors
-from fcn_keras.weights.published import VGG16_URL, check_hash, fetch_weights
+from fcn_keras.weights.published import URLS, check_hash, fetch_weights
 from fcn_keras.weights.report import show, table
 
 
@@ -32,7 +32,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--download", action="store_true", help="fetch the file into the cache, or use it there"
     )
-    parser.add_argument("--url", default=VGG16_URL, help="where --download fetches from")
+    parser.add_argument(
+        "--backbone", choices=URLS, default="vgg16", help="which of torchvision's VGGs to fetch"
+    )
+    parser.add_argument("--url", help="where --download fetches from instead")
     parser.add_argument(
         "--head-width", type=int, default=4096, help="leave out fc6 and fc7 of another width"
     )
@@ -52,7 +55,7 @@ def fetch(url: str) -> Path:
 
 
 def convert_file(options: argparse.Namespace) -> None:
-    path = fetch(options.url) if options.download else options.file
+    path = fetch(options.url or URLS[options.backbone]) if options.download else options.file
     if options.download:
         print(path)
     elif path.is_file() and not check_hash(path):

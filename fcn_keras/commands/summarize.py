@@ -31,7 +31,7 @@ class Options(cli.Options):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSummary:
     """A run folder as training wrote it."""
 
     path: Path
@@ -60,16 +60,16 @@ def folders(path: Path) -> list[Path]:
     return found
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> RunSummary:
     """Reads the settings and the log of one run."""
     try:
         record = json.loads((path / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"run {path}: its config.json can't be read ({error})") from error
-    return Run(path, record, read_log(path / "log.csv", COLUMNS))
+    return RunSummary(path, record, read_log(path / "log.csv", COLUMNS))
 
 
-def table(runs: list[Run]) -> Table:
+def table(runs: list[RunSummary]) -> Table:
     """One row a run, in the order given."""
     table = Table()
     for name in ("run", "recipe", "model"):
@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def draw(runs: list[Run], path: Path) -> None:
+def draw(runs: list[RunSummary], path: Path) -> None:
     """Losses and mIoU of all runs over their steps."""
     from matplotlib.figure import Figure
 

@@ -29,7 +29,7 @@ from fcn_keras.training import (
     SaveError,
     StoppedError,
     TrainConfig,
-    join,
+    distributed,
     train,
 )
 from fcn_keras_cli import fail, scan
@@ -65,7 +65,7 @@ def main(options: Options) -> None:
     if options.distributed:
         if options.workdir is None:
             raise InputError("--distributed needs --workdir, one folder that all processes see")
-        join()
+        distributed.initialize()
     workdir = options.workdir or (_newest if options.resume else _new)(options.recipe)
     console = Console(quiet=jax.process_index() > 0)
     console.print(f"Run folder: {workdir}", highlight=False)

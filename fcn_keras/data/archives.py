@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_keras.errors import InputError
-from fcn_keras.storage import Progress, download
+from fcn_keras.storage import ProgressCallback, download
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ ARCHIVES = {
 }
 
 
-def fetch(name: str, root: str | Path, progress: Progress | None = None) -> Path:
+def fetch(name: str, root: str | Path, progress: ProgressCallback | None = None) -> Path:
     """Download an archive of `ARCHIVES` into `root`, unpack it there and return its folder.
 
     A folder that is there already is left alone; an archive that is there already is not fetched

@@ -35,7 +35,7 @@ class Problem:
 
 
 @dataclass
-class Report:
+class DataReport:
     """The outcome of `check`: it is good where `problems` is empty."""
 
     classes: ClassTable
@@ -63,7 +63,7 @@ def check(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Report:
+) -> DataReport:
     """Read every file of the given splits and count the labels.
 
     Problems are files that are missing or can't be read, whatever `read_image` and `read_mask`
@@ -80,7 +80,7 @@ def check(
     if not sources:
         raise InputError("no split to check; name at least one")
     classes = next(iter(sources.values())).classes
-    report = Report(classes, {}, [*_repeated_ids(sources)])
+    report = DataReport(classes, {}, [*_repeated_ids(sources)])
     total, done = sum(map(len, sources.values())), 0
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         for name, source in sources.items():

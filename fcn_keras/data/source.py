@@ -84,3 +84,25 @@ class FileSource:
             if path.name not in present[folder]:
                 absent.append(path)
         return absent
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The first `count` samples of a source."""
+
+    source: Source
+    count: int
+
+    @property
+    def classes(self) -> ClassTable:
+        return self.source.classes
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return self.source.ids[: self.count]
+
+    def __len__(self) -> int:
+        return min(self.count, len(self.source))
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.source[index]

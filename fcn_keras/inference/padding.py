@@ -14,6 +14,8 @@ from keras import layers, ops
 
 from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
+from fcn_keras.models.feature_map import after
+from fcn_keras.models.geometry import Grid
 
 # Marks a pixel as padding; no image has it.
 OUTSIDE = -1
@@ -65,20 +67,17 @@ def _keeps_size(layer: keras.Layer) -> bool:
 def _twin(model: keras.Model) -> keras.Model:
     image = keras.Input((None, None, 3), name="image")
     inside = ops.cast(image[..., :1] > OUTSIDE, "float32")
-    strides = {id(image): 1}
+    grids = {id(image): Grid()}
 
     def call(layer, x, *others, **options):
-        stride = strides[id(x[0] if isinstance(x, list) else x)]
+        grid = grids[id(x[0] if isinstance(x, list) else x)]
+        stride = int(grid.stride)
         if isinstance(layer, _WINDOWED):
             # Pools round up, so a cell is inside if its first pixel is. After ReLU zero is also
             # what the largest of a window that hangs over the edge leaves out.
             x = x * ops.cast(inside[:, ::stride, ::stride], x.dtype)
         y = layer(x, *others, **options)
-        if isinstance(layer, layers.Conv2DTranspose):
-            stride //= layer.strides[0]
-        elif isinstance(layer, layers.MaxPooling2D):
-            stride *= layer.strides[0]
-        strides[id(y)] = stride
+        grids[id(y)] = after(grid, layer)
         return y
 
     return keras.models.clone_model(

@@ -7,24 +7,18 @@ are equal, so every crop offset of the FCN paper's models follows from the layer
 
 The original's offsets (its released prototxt files list 19; 5, 27; 5, 9, 31):
 
->>> image = Grid()
->>> taps = trunk(image, first_padding=100)
->>> fc7 = taps["pool5"].window(7)
+>>> image = grid = Grid()
+>>> grid = grid.window(3, padding=100)  # the other convolutions have 3x3 and 1, which move nothing
+>>> pool1, pool2, pool3, pool4, pool5 = [grid := grid.window(2, stride=2) for _ in range(5)]
+>>> fc7 = pool5.window(7)
 >>> fc7.transposed(64, 32).offset_to(image)
 19
 >>> x2 = fc7.transposed(4, 2)
->>> taps["pool4"].offset_to(x2), x2.transposed(32, 16).offset_to(image)
+>>> pool4.offset_to(x2), x2.transposed(32, 16).offset_to(image)
 (5, 27)
 >>> x4 = x2.transposed(4, 2)
->>> taps["pool3"].offset_to(x4), x4.transposed(16, 8).offset_to(image)
+>>> pool3.offset_to(x4), x4.transposed(16, 8).offset_to(image)
 (9, 31)
-
-With "same" padding everywhere nothing moves:
-
->>> taps = trunk(image, first_padding=1)
->>> x2 = taps["pool5"].window(7, padding=3).transposed(4, 2, padding=1)
->>> taps["pool4"].offset_to(x2), x2.transposed(32, 16, padding=8).offset_to(image)
-(0, 0)
 """
 
 from __future__ import annotations
@@ -62,13 +56,3 @@ class Grid:
         if self.stride != other.stride or offset.denominator != 1:
             raise InputError(f"{self} can't be aligned with {other} by cropping whole samples")
         return int(offset)
-
-
-def trunk(grid: Grid, first_padding: int) -> dict[str, Grid]:
-    """The grids of VGG16's pools. Its 3x3 convolutions with padding 1 move nothing."""
-    grid = grid.window(3, padding=first_padding)
-    taps = {}
-    for block in range(1, 6):
-        grid = grid.window(2, stride=2)
-        taps[f"pool{block}"] = grid
-    return taps

@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from fcn_keras.errors import InputError
+from fcn_keras.models.anatomy import Design, design_of, part
 
 Layers = Mapping[str, layers.Layer]
 
@@ -26,7 +27,7 @@ def init_from(model: keras.Model, source: keras.Model) -> Transfer:
     This is the paper's staged training (section 4.3): a 16s starts from a trained 32s, an 8s from a
     16s, and the score of the added skip stays as built, zero. Where the numbers of classes differ,
     scores and upsamplers stay as built and everything else is copied. Frozen upsamplers stay
-    bilinear. The normalisation of the pixels is copied too, since the trunk's weights expect it.
+    bilinear. The normalisation of the pixels is copied too, since the backbone's weights expect it.
 
     Nothing changes unless everything fits.
 
@@ -39,10 +40,10 @@ def init_from(model: keras.Model, source: keras.Model) -> Transfer:
 
     Raises:
         InputError: one is not such a model, or they differ in `geometry`, `batch_norm`, `at_once`,
-            `trunk_width` or `head_width`.
+            `backbone`, `backbone_width` or `head_width`.
     """
-    ours, theirs = _layers(model), _layers(source)
-    _check_options(ours, theirs)
+    _check_designs(design_of(model), design_of(source))
+    ours, theirs = ({layer.name: layer for layer in each.layers} for each in (model, source))
     weighted = [name for name, layer in ours.items() if layer.weights]
     copied = tuple(name for name in weighted if _fits(name, ours, theirs))
     for name in copied:
@@ -56,23 +57,13 @@ def init_from(model: keras.Model, source: keras.Model) -> Transfer:
     return Transfer(copied, tuple(name for name in weighted if name not in copied))
 
 
-def _layers(model: keras.Model) -> Layers:
-    found = {layer.name: layer for layer in model.layers}
-    if not found.keys() >= {"normalize", "block1_conv1", "fc6", "fc7", "score_fr"}:
-        raise InputError(
-            f"model {model.name!r} lacks layers such as normalize, fc6 or score_fr; "
-            "init_from takes models of fcn8s, fcn16s and fcn32s"
-        )
-    return found
-
-
-def _check_options(ours: Layers, theirs: Layers) -> None:
-    """Equal shapes don't mean equal features: these options change what the weights expect."""
-    options = {"geometry": _geometry, "batch_norm": lambda found: "fc6_bn" in found}
-    if "score_pool4" in ours and "score_pool4" in theirs:
-        options["at_once"] = lambda found: "scale_pool4" in found
-    for option, read in options.items():
-        here, there = read(ours), read(theirs)
+def _check_designs(ours: Design, theirs: Design) -> None:
+    """Equal shapes don't mean equal features: some options change what the weights expect."""
+    options = ["backbone", "backbone_width", "head_width", "geometry", "batch_norm"]
+    if ours.skips and theirs.skips:
+        options.append("at_once")
+    for option in options:
+        here, there = getattr(ours, option), getattr(theirs, option)
         if here != there:
             raise InputError(
                 f"the source model has {option}={there!r}, the new one {option}={here!r}; "
@@ -80,29 +71,11 @@ def _check_options(ours: Layers, theirs: Layers) -> None:
             )
 
 
-def _geometry(found: Layers) -> str:
-    return "caffe" if "pad" in found else "same"
-
-
 def _fits(name: str, ours: Layers, theirs: Layers) -> bool:
-    """Whether a layer is to be copied.
-
-    Raises:
-        InputError: it would have to be, but the shapes differ.
-    """
+    """Whether a layer is to be copied: scores and upsamplers may have other classes."""
     if name not in theirs:
         return False
-    if isinstance(ours[name], layers.Conv2DTranspose) and not ours[name].trainable:
+    if part(name) == "upsampling" and not ours[name].trainable:
         return False
     here, there = ([v.shape for v in found[name].weights] for found in (ours, theirs))
-    if here == there:
-        return True
-    if name.startswith(("score", "upscore")):
-        return False
-    option, first = (
-        ("head_width", "fc6") if name.startswith("fc") else ("trunk_width", "block1_conv1")
-    )
-    raise InputError(
-        f"layer {name} has shape {there[0]} in the source model and {here[0]} in the new one; "
-        f"build it with {option}={theirs[first].filters}"
-    )
+    return here == there

@@ -1,6 +1,6 @@
 """FCN-8s on CamVid at the scale of two CPU cores: narrow head, small crops, few epochs.
 
-Blocks 1 and 2 of the trunk stay as ImageNet left them, and AdamW stands in for SGD (52.1 against
+Blocks 1 and 2 of the backbone stay as ImageNet left them, and AdamW stands in for SGD (52.1 against
 50.1 % mean IoU after two short epochs).
 
 Reached: 61.5 % mean IoU and 89.5 % pixel accuracy on test (70.7 and 93.7 on val), in 29 minutes of
@@ -24,7 +24,7 @@ config = TrainConfig(
     val_epochs=4,
     optimizer="adamw",
     learning_rate=5e-4,
-    trunk_rate=0.2,
+    backbone_rate=0.2,
     weight_decay=0.01,
     warmup_steps=50,
     clip_norm=5.0,

@@ -8,7 +8,7 @@ from fcn_keras.training import TrainConfig
 config = TrainConfig(
     dataset="shapes",
     model="fcn8s",
-    trunk_width=16,
+    backbone_width=16,
     head_width=128,
     dropout=0.1,
     crop_size=128,

@@ -1,6 +1,6 @@
 """FCN-8s on PASCAL VOC 2012 at the scale of two CPU cores: narrow head, small crops, few epochs.
 
-Blocks 1 to 3 of the trunk stay as ImageNet left them, and AdamW stands in for SGD. Photos are
+Blocks 1 to 3 of the backbone stay as ImageNet left them, and AdamW stands in for SGD. Photos are
 made smaller more often than larger, so that a crop of 288 pixels holds whole objects; dropout is
 light, since five epochs don't overfit.
 
@@ -29,7 +29,7 @@ config = TrainConfig(
     max_val_images=100,
     optimizer="adamw",
     learning_rate=5e-4,
-    trunk_rate=0.2,
+    backbone_rate=0.2,
     weight_decay=0.01,
     warmup_steps=100,
     clip_norm=5.0,

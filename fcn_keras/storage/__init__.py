@@ -1,11 +1,11 @@
 """Files of any kind: written atomically, fetched, verified, locked, and where the cache lies."""
 
 from fcn_keras.storage.atomic import SaveError, reason, replacing
-from fcn_keras.storage.download import Progress, cache_folder, download, verify
+from fcn_keras.storage.download import ProgressCallback, cache_folder, download, verify
 from fcn_keras.storage.lock import locked
 
 __all__ = [
-    "Progress",
+    "ProgressCallback",
     "SaveError",
     "cache_folder",
     "download",

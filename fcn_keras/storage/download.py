@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fcn_keras.errors import InputError
 
-Progress = Callable[[int, int | None], None]
+ProgressCallback = Callable[[int, int | None], None]
 """Called with the bytes so far and the bytes in all (None where the server doesn't say)."""
 
 _CHUNK = 1 << 20
@@ -27,7 +27,7 @@ def download(
     *,
     sha256: str | None = None,
     md5: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     timeout_seconds: float = 60,
 ) -> Path:
     """Fetch `url` into the file `path` and return it; a file that is there already is kept.
@@ -98,7 +98,9 @@ def _digest(path: str | Path, name: str) -> str:
         return hashlib.file_digest(file, name).hexdigest()
 
 
-def _transfer(url: str, part: Path, progress: Progress | None, timeout_seconds: float) -> bool:
+def _transfer(
+    url: str, part: Path, progress: ProgressCallback | None, timeout_seconds: float
+) -> bool:
     """Append to `part` what it lacks of `url`, or write it anew if the server can't resume.
 
     Returns whether bytes that were there before are part of the outcome.

@@ -24,7 +24,7 @@ KEEP = 2
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """Where a run stands; with the state, all that it needs to go on.
 
     Attributes:
@@ -83,7 +83,7 @@ class Checkpoints:
                 ),
             )
 
-    def save(self, state: State, progress: Progress) -> None:
+    def save(self, state: State, progress: RunProgress) -> None:
         """Starts to write a checkpoint; returns when `state` may be given away.
 
         Raises:
@@ -118,7 +118,7 @@ class Checkpoints:
 
     def restore(
         self, state: State, warn: Callable[[str], None] = lambda _: None
-    ) -> tuple[State, Progress] | None:
+    ) -> tuple[State, RunProgress] | None:
         """The newest whole checkpoint in the shape and placement of `state`; None if there is none.
 
         `warn` is told of those that were never finished and of damaged ones, which are moved aside.
@@ -161,7 +161,7 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
-    def _read(self, step: int, state: State) -> tuple[State, Progress]:
+    def _read(self, step: int, state: State) -> tuple[State, RunProgress]:
         target = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), state._asdict())
         restored = self._manager.restore(
             step,
@@ -175,7 +175,7 @@ class Checkpoints:
         expected = record.pop("checksums")
         if [int(_inspect(state)[0]), _crc(record)] != expected:
             raise ValueError("its checksum is another")
-        return state, Progress(**record)
+        return state, RunProgress(**record)
 
     def _set_aside(self, steps) -> None:
         """Renames checkpoints: their numbers are needed again, and a person may want to look."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Literal
 
 from fcn_keras.errors import InputError
+from fcn_keras.models.vgg import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,10 @@ class TrainConfig:
 
     model: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
     """Network."""
-    trunk_width: int = 64
-    """Filters of the first VGG16 block; 64 is VGG16."""
+    backbone: Backbone = "vgg16"
+    """Classifier below the scores."""
+    backbone_width: int = 64
+    """Filters of the backbone's first block; 64 is VGG."""
     head_width: int = 4096
     """Filters of fc6 and fc7; 4096 in the paper."""
     dropout: float | None = None
@@ -76,8 +79,8 @@ class TrainConfig:
     """Update rule."""
     learning_rate: float = 0.01
     """Rate of the kernels at the start (after warm-up)."""
-    trunk_rate: float = 1.0
-    """Factor on the rate of the VGG16 trunk."""
+    backbone_rate: float = 1.0
+    """Factor on the rate of the backbone."""
     bias_rate: float = 2.0
     """Factor on the rate of the biases, which have no weight decay."""
     schedule: Literal["constant", "poly"] = "poly"
@@ -109,7 +112,16 @@ class TrainConfig:
     checkpoint_steps: int = 1000
     """Save a checkpoint after this many steps, beside the one after each epoch."""
 
-    def __post_init__(self):
+    trunk_width: InitVar[int | None] = None
+    """The first release's name of backbone_width."""
+    trunk_rate: InitVar[float | None] = None
+    """The first release's name of backbone_rate."""
+
+    def __post_init__(self, trunk_width: int | None, trunk_rate: float | None):
+        if trunk_width is not None:
+            object.__setattr__(self, "backbone_width", trunk_width)
+        if trunk_rate is not None:
+            object.__setattr__(self, "backbone_rate", trunk_rate)
         positive = (
             "crop_size",
             "batch_size",

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from fcn_keras.cpu.allocator import trim
-from fcn_keras.data import Source, open_dataset, steps_per_epoch
+from fcn_keras.data import Source, Subset, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.storage import SaveError, locked
-from fcn_keras.training.checkpoint import Checkpoints, Progress
+from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
 from fcn_keras.training.log import write_log
@@ -25,7 +25,7 @@ from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder
-from fcn_keras.training.setup import Devices, First, build_model
+from fcn_keras.training.setup import Devices, build_model
 from fcn_keras.training.signals import StopRequest
 from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
 
@@ -69,15 +69,15 @@ def train(
     alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
     with alone, StopRequest() as stop:
         folder.check(config, resume)  # again: another run may have been here until now
-        run = _Run(config, folder, reporter or Reporter(), stop)
-        run.devices.meet("every process has checked the folder")
+        run = _Loop(config, folder, reporter or Reporter(), stop)
+        run.devices.barrier("every process has checked the folder")
         if run.writes:
             folder.start(config, recipe)
-        run.devices.meet("the folder is there")
+        run.devices.barrier("the folder is there")
         return run()
 
 
-class _Run:
+class _Loop:
     def __init__(
         self, config: TrainConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest
     ):
@@ -89,7 +89,7 @@ class _Run:
         self.source = open_dataset(config.dataset, config.data_dir, config.train_split)
         self.validation = open_dataset(config.dataset, config.data_dir, config.val_split)
         if config.max_val_images is not None:
-            self.validation = First(self.validation, config.max_val_images)
+            self.validation = Subset(self.validation, config.max_val_images)
         _check_class_weights(config, self.source)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
@@ -105,7 +105,7 @@ class _Run:
         state = self.devices.place(init_state(self.model, self.optimizer, self.config))
         release(self.model)
         restored = self.checkpoints.restore(state, self.reporter.message)
-        state, progress = restored or (state, Progress())
+        state, progress = restored or (state, RunProgress())
         if restored:
             self._catch_up(progress)
         try:
@@ -123,9 +123,9 @@ class _Run:
     def _close(self) -> None:
         """Waits for the last checkpoint, and so do other processes: the end of one ends all."""
         self.checkpoints.close()
-        self.devices.meet("everything is on disk")
+        self.devices.barrier("everything is on disk")
 
-    def _catch_up(self, progress: Progress) -> None:
+    def _catch_up(self, progress: RunProgress) -> None:
         """Takes the row of a validation that came after the checkpoint from log.csv."""
         self.reporter.message(f"Resumed at step {progress.step} of {self.last_step}.")
         row = self.folder.read_row(progress.step)
@@ -133,13 +133,13 @@ class _Run:
             progress.close_epoch(row)
         self._write_log(progress)
 
-    def _needs_validation(self, progress: Progress) -> bool:
+    def _needs_validation(self, progress: RunProgress) -> bool:
         """Whether an epoch has ended that is to be validated and has no row yet."""
         validated = progress.rows[-1]["step"] if progress.rows else 0
         due = progress.step % (self.config.val_epochs * self.epoch_steps) == 0
         return (due or progress.step == self.last_step) and progress.step > validated
 
-    def _train(self, state: State, progress: Progress) -> None:
+    def _train(self, state: State, progress: RunProgress) -> None:
         step = self._compile(state) if progress.step < self.last_step else None
         batches = self.devices.batches(self.config, self.source, progress.step)
         with contextlib.closing(batches):  # and so the workers end before the last word
@@ -164,7 +164,7 @@ class _Run:
             self.reporter.message(sizes)
         return step
 
-    def _train_epoch(self, step, state: State, batches: Iterator, progress: Progress) -> State:
+    def _train_epoch(self, step, state: State, batches: Iterator, progress: RunProgress) -> State:
         """Takes the steps to the end of the epoch that `progress` stands in."""
         epoch = progress.step // self.epoch_steps + 1
         end = min(epoch * self.epoch_steps, self.last_step)
@@ -190,7 +190,7 @@ class _Run:
                 raise StoppedError(self.stop.signal, progress.step)
         return state
 
-    def _finish_step(self, step: int, metrics, indices, progress: Progress) -> None:
+    def _finish_step(self, step: int, metrics, indices, progress: RunProgress) -> None:
         self.checkpoints.check()
         total, pixels = float(metrics.loss_sum), float(metrics.pixels)
         norm = float(metrics.grad_norm)
@@ -206,7 +206,7 @@ class _Run:
         progress.pixels += pixels
         self.reporter.step(step, loss, self.config.batch_size)
 
-    def _validate(self, state: State, progress: Progress) -> None:
+    def _validate(self, state: State, progress: RunProgress) -> None:
         started = time.perf_counter()
         write_back(averaged(state, self.config), self.model)
         self.reporter.validating(0, len(self.validation))
@@ -237,11 +237,11 @@ class _Run:
                 "model predicts one class. If that stays so, lower the learning rate."
             )
 
-    def _write_log(self, progress: Progress) -> None:
+    def _write_log(self, progress: RunProgress) -> None:
         if self.writes:
             write_log(self.folder.log, progress.rows)
 
-    def _row(self, scores: Scores, progress: Progress, val_seconds: float) -> dict:
+    def _row(self, scores: Scores, progress: RunProgress, val_seconds: float) -> dict:
         before = progress.rows[-1]["step"] if progress.rows else 0
         images = (progress.step - before) * self.config.batch_size
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import optax
 
+from fcn_keras.models.anatomy import part
 from fcn_keras.training.config import TrainConfig
 
 POLY_POWER = 0.9  # DeepLab's "poly" policy
@@ -28,9 +29,9 @@ def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTrans
     """The update of a gradient: decay, momentum or Adam, rates.
 
     Weight decay acts on kernels only, biases move at ``bias_rate`` times the rate (Caffe's
-    ``lr_mult: 2, decay_mult: 0``) and trunk layers at ``trunk_rate`` times it. With SGD the decay
-    is part of the gradient that momentum gathers, as in Caffe and PyTorch; with AdamW it is not.
-    Frozen variables are not among the parameters at all.
+    ``lr_mult: 2, decay_mult: 0``) and the backbone at ``backbone_rate`` times it. With SGD the
+    decay is part of the gradient that momentum gathers, as in Caffe and PyTorch; with AdamW it is
+    not. Frozen variables are not among the parameters at all.
     """
     decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
     if config.optimizer == "sgd":
@@ -51,6 +52,7 @@ def _kernels(params: dict[str, jax.Array]) -> dict[str, bool]:
 def _scale_by_name(updates: dict[str, jax.Array], config: TrainConfig) -> dict[str, jax.Array]:
     def factor(name: str) -> float:
         bias = config.bias_rate if name.endswith("/bias") else 1.0
-        return bias * (config.trunk_rate if name.startswith("block") else 1.0)
+        backbone = part(name.split("/")[0]) == "backbone"
+        return bias * (config.backbone_rate if backbone else 1.0)
 
     return {name: factor(name) * update for name, update in updates.items()}

@@ -50,12 +50,14 @@ class RunFolder:
             )
         if not resume:
             return
-        before, now = json.loads(self.config.read_text())["config"], _settings(config)
+        record = json.loads(self.config.read_text())["config"]
+        # Through the settings, which know old names and the values of what is newer than the run.
+        before, now = _settings(TrainConfig(**record)), _settings(config)
         for name in now.keys() - MAY_CHANGE:
-            if now[name] != before.get(name):
+            if now[name] != before[name]:
                 raise InputError(
                     f"{name}={now[name]!r} differs from the run in {self.path}, which has "
-                    f"{before.get(name)!r}: resume with the same value, or start a new run"
+                    f"{before[name]!r}: resume with the same value, or start a new run"
                 )
 
     def start(self, config: TrainConfig, recipe: str | None = None) -> None:

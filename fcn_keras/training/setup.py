@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import jax
 import keras
@@ -15,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_keras import models
 from fcn_keras.data import Augmentation, Source, train_batches
-from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
+from fcn_keras.models import anatomy
 from fcn_keras.saving import load_model
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.step import State
@@ -48,7 +47,8 @@ def build_model(
     try:
         model = getattr(models, config.model)(
             num_classes,
-            trunk_width=config.trunk_width,
+            backbone=config.backbone,
+            backbone_width=config.backbone_width,
             head_width=config.head_width,
             dropout=config.dropout,
             upsampling=config.upsampling,
@@ -71,7 +71,7 @@ def build_model(
 
 
 def freeze(model: keras.Model, block: str) -> None:
-    """Makes the trunk's layers up to and with `block` untrainable.
+    """Makes the backbone's layers up to and with `block` untrainable.
 
     Raises:
         InputError: `block` is not one of block1 to block5.
@@ -79,32 +79,10 @@ def freeze(model: keras.Model, block: str) -> None:
     blocks = [f"block{index}" for index in range(1, 6)]
     if block not in blocks:
         raise InputError(f"freeze_until={block!r} is not a block: choose from {', '.join(blocks)}")
-    frozen = blocks[: blocks.index(block) + 1]
     for layer in model.layers:
-        if layer.name.split("_")[0] in frozen:
+        number = anatomy.block(layer.name)
+        if number is not None and number <= int(block[-1]):
             layer.trainable = False
-
-
-@dataclass(frozen=True)
-class First:
-    """The first `count` samples of a source."""
-
-    source: Source
-    count: int
-
-    @property
-    def classes(self) -> ClassTable:
-        return self.source.classes
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return self.source.ids[: self.count]
-
-    def __len__(self) -> int:
-        return min(self.count, len(self.source))
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.source[index]
 
 
 class Devices:
@@ -139,8 +117,8 @@ class Devices:
         """Whether this process is the one that writes."""
         return self.shard[0] == 0
 
-    def meet(self, where: str) -> None:
-        """Waits until all processes are there."""
+    def barrier(self, where: str) -> None:
+        """Waits until every process has come this far."""
         if not self.alone:
             multihost_utils.sync_global_devices(where)
 

@@ -4,6 +4,8 @@ from fcn_keras.weights.convert import convert
 from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.files.torch_file import read_torch
 from fcn_keras.weights.load import load_weights
-from fcn_keras.weights.report import Report
+from fcn_keras.weights.report import LoadReport
 
-__all__ = ["Report", "convert", "load_weights", "read_tensors", "read_torch"]
+Report = LoadReport  # the first release's name
+
+__all__ = ["LoadReport", "Report", "convert", "load_weights", "read_tensors", "read_torch"]

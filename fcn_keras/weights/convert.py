@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from fcn_keras.errors import InputError
+from fcn_keras.models.anatomy import HEAD
 from fcn_keras.weights.files.h5_file import write_h5
 from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.formats import recognise
-from fcn_keras.weights.load import HEAD, place
-from fcn_keras.weights.report import Report
+from fcn_keras.weights.load import place
+from fcn_keras.weights.report import LoadReport
 
 
-def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096) -> Report:
-    """Writes a VGG16's convolutions, and its first two linear layers as fc6 and fc7, by layer name.
+def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096) -> LoadReport:
+    """Writes a VGG's convolutions, and its first two linear layers as fc6 and fc7, by layer name.
 
     The layout is in `fcn_keras.weights.files.h5_file`. The linear layers are left out where their
     width isn't `head_width`. The file is written atomically.
@@ -37,11 +38,11 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
         placed = place(form, tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    left, variables, rows = {}, {}, []
+    skipped, variables, rows = {}, {}, []
     for each in placed:
         layer, width = each.rule.layer, each.array.shape[-1]
         if layer in HEAD and width != head_width:
-            left[layer] = (
+            skipped[layer] = (
                 f"left out: {width} wide in the file, but head_width is {head_width}; "
                 "a model's stays as initialised"
             )
@@ -52,7 +53,7 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
         rows.append((each.rule.source, each.source_shape, target, array.shape))
     for layer in HEAD:
         if layer not in variables:
-            left.setdefault(layer, "not in the file: a model's stays as initialised")
-    left |= {name: why for name, why in form.unused.items() if name in tensors and why}
+            skipped.setdefault(layer, "not in the file: a model's stays as initialised")
+    skipped |= {name: why for name, why in form.unused.items() if name in tensors and why}
     write_h5(out, variables, form.normalization)
-    return Report(str(path), form.title, tuple(rows), tuple(left.items()))
+    return LoadReport(str(path), form.title, tuple(rows), tuple(skipped.items()))

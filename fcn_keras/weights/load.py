@@ -11,19 +11,11 @@ import keras
 import numpy as np
 
 from fcn_keras.errors import InputError
+from fcn_keras.models.anatomy import HEAD, WIDTHS, Design, design_of, part
 from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.formats import recognise
-from fcn_keras.weights.report import Report, show
-from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule
-
-HEAD = ("fc6", "fc7")
-# The model's argument that decides the shapes of a layer, by how the layer's name begins.
-ARGUMENTS = {
-    "block": "trunk_width",
-    "fc": "head_width",
-    "score": "num_classes",
-    "upscore": "num_classes",
-}
+from fcn_keras.weights.report import LoadReport, show
+from fcn_keras.weights.rules import Format, Normalization, Rule
 
 
 @dataclass(frozen=True)
@@ -35,11 +27,11 @@ class Placed:
     array: np.ndarray
 
 
-def load_weights(model: keras.Model, path: str | PathLike) -> Report:
+def load_weights(model: keras.Model, path: str | PathLike) -> LoadReport:
     """Sets a model's weights from a file that other software wrote.
 
-    The file is recognised by the names it holds: torchvision's and timm's VGG16 (torch or
-    safetensors), PyTorch-FCN's checkpoints, the batch-norm ``fcn_vgg16``, Keras' VGG16 (``.h5``),
+    The file is recognised by the names it holds: torchvision's and timm's VGGs (torch or
+    safetensors), PyTorch-FCN's checkpoints, the batch-norm ``fcn_vgg16``, Keras' VGGs (``.h5``),
     and this package's ``.weights.h5``. Layers that the file doesn't have stay as initialised; so do
     fc6 and fc7 of a classifier whose width isn't the model's `head_width`. The model's
     normalisation becomes the one that the weights were trained with, so the model still takes RGB
@@ -53,7 +45,7 @@ def load_weights(model: keras.Model, path: str | PathLike) -> Report:
         path: The file.
 
     Returns:
-        What was set and what was left; as text a table.
+        What was loaded and what was skipped; as text a table.
 
     Raises:
         InputError: the file is damaged or unknown, or doesn't fit the model.
@@ -61,9 +53,10 @@ def load_weights(model: keras.Model, path: str | PathLike) -> Report:
     tensors = read_tensors(path)
     try:
         form = recognise(tensors)
-        layers = _layers(model)
-        _check_variant(form, layers)
-        placed, unfit = _fit(place(form, tensors), form, layers)
+        design = design_of(model)
+        layers = {layer.name: layer for layer in model.layers}
+        _check_variant(form, design)
+        placed, unfit = _fit(place(form, tensors), form, layers, design)
         _check_complete(placed, layers)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
@@ -72,15 +65,15 @@ def load_weights(model: keras.Model, path: str | PathLike) -> Report:
         _variable(layers, each.rule).assign(np.array(each.array, np.float32, order="C"))
     if form.normalization is not None:
         _normalize(model, layers["normalize"], form.normalization)
-    return Report(
+    return LoadReport(
         path=str(path),
         format=form.title,
-        set=tuple(
+        loaded=tuple(
             (p.rule.source, p.source_shape, f"{p.rule.layer}/{p.rule.variable}", p.array.shape)
             for p in placed
         ),
-        left=tuple(_left(form, tensors, layers, placed, unfit)),
-        notes=tuple(_notes(form, layers)),
+        skipped=tuple(_skipped(form, tensors, layers, placed, unfit)),
+        notes=tuple(_notes(form, layers["normalize"], design)),
     )
 
 
@@ -108,18 +101,10 @@ def place(form: Format, tensors: Mapping[str, np.ndarray]) -> list[Placed]:
     return placed
 
 
-def _layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    layers = {layer.name: layer for layer in model.layers}
-    if not layers.keys() >= {"normalize", *TRUNK, *HEAD}:
-        raise InputError(
-            f"model {model.name!r} has no layers normalize, {TRUNK[0]} ... fc7; "
-            "build it with fcn8s, fcn16s or fcn32s"
-        )
-    return layers
-
-
-def _check_variant(form: Format, layers: Mapping[str, keras.layers.Layer]) -> None:
-    if form.batch_norm is not None and form.batch_norm != ("fc6_bn" in layers):
+def _check_variant(form: Format, design: Design) -> None:
+    if form.backbone != design.backbone:
+        raise InputError(f'is {form.title}; build the model with backbone="{form.backbone}"')
+    if form.batch_norm is not None and form.batch_norm != design.batch_norm:
         raise InputError(f"is {form.title}; build the model with batch_norm={form.batch_norm}")
 
 
@@ -128,21 +113,23 @@ def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> keras.Var
 
 
 def _fit(
-    candidates: list[Placed], form: Format, layers: Mapping[str, keras.layers.Layer]
+    candidates: list[Placed],
+    form: Format,
+    layers: Mapping[str, keras.layers.Layer],
+    design: Design,
 ) -> tuple[list[Placed], dict[str, str]]:
     """The tensors that go into the model, and why fc6 and fc7 don't where they are too wide."""
     known = [each for each in candidates if _variable(layers, each.rule) is not None]
     wrong = [each for each in known if each.array.shape != _variable(layers, each.rule).shape]
-    head_width = layers["fc6"].filters
     widths = {p.rule.layer: p.array.shape[-1] for p in known if p.rule.layer in HEAD}
     only_head = {each.rule.layer for each in wrong} <= set(HEAD)
-    if form.pretrained and only_head and head_width not in widths.values():
+    if form.pretrained and only_head and design.head_width not in widths.values():
         reason = "{} wide in the file, but the model has head_width={}: left as initialised"
-        unfit = {layer: reason.format(width, head_width) for layer, width in widths.items()}
+        unfit = {layer: reason.format(width, design.head_width) for layer, width in widths.items()}
         return [each for each in known if each.rule.layer not in HEAD], unfit
     for each in wrong:
         rule = each.rule
-        argument = next(value for key, value in ARGUMENTS.items() if rule.layer.startswith(key))
+        argument = WIDTHS[part(rule.layer)]
         raise InputError(
             f"{rule.source} of shape {show(each.source_shape)} gives "
             f"{rule.layer}/{rule.variable} the shape {show(each.array.shape)}, but the model has "
@@ -168,7 +155,7 @@ def _normalize(model: keras.Model, layer: keras.layers.Rescaling, to: Normalizat
     model.train_function = model.test_function = model.predict_function = None
 
 
-def _left(
+def _skipped(
     form: Format,
     tensors: Mapping[str, np.ndarray],
     layers: Mapping[str, keras.layers.Layer],
@@ -188,12 +175,12 @@ def _left(
         yield ascii(name)[1:-1], f"not used: {form.unused.get(name, missing)}"
 
 
-def _notes(form: Format, layers: Mapping[str, keras.layers.Layer]) -> Iterable[str]:
+def _notes(form: Format, normalize: keras.layers.Rescaling, design: Design) -> Iterable[str]:
     if form.normalization is None:
         yield "normalize: not in the file, kept as the model has it (a .keras file holds it)"
     else:
-        scale, offset = layers["normalize"].scale, layers["normalize"].offset
-        numbers = [", ".join(f"{x:.6g}" for x in values) for values in (scale, offset)]
+        pair = (normalize.scale, normalize.offset)
+        numbers = [", ".join(f"{x:.6g}" for x in values) for values in pair]
         yield f"normalize: RGB in 0..255, times {numbers[0]}, plus {numbers[1]}"
-    if form.caffe and "pad" not in layers:
+    if form.caffe and design.geometry != "caffe":
         yield 'geometry: trained with "caffe"; this model has "same", whose borders differ'

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fcn_keras.storage import Progress, cache_folder, download, verify
+from fcn_keras.models.vgg import Backbone
+from fcn_keras.storage import ProgressCallback, cache_folder, download, verify
 
-VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
+URLS: dict[Backbone, str] = {
+    "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
+    "vgg16_bn": "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
+    "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+}
 
 
 def claimed_hash(name: str) -> str | None:
@@ -28,7 +33,7 @@ def check_hash(path: Path) -> bool:
     return claimed is not None
 
 
-def fetch_weights(url: str = VGG16_URL, progress: Progress | None = None) -> Path:
+def fetch_weights(url: str = URLS["vgg16"], progress: ProgressCallback | None = None) -> Path:
     """Downloads `url` into the user's cache, verified by the hash in its name.
 
     Raises:

@@ -8,14 +8,14 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Report:
-    """Which tensors went where, and what was left.
+class LoadReport:
+    """Which tensors went where, and which were skipped.
 
     Attributes:
         path: The file.
         format: What it was recognised as.
-        set: A row a variable: name and shape in the file, ``layer/variable`` and its shape.
-        left: Pairs of a name and a reason: layers left as initialised, and tensors not used.
+        loaded: A row a variable: name and shape in the file, ``layer/variable`` and its shape.
+        skipped: Pairs of a name and a reason: layers left as initialised, and tensors not used.
         notes: Sentences on the pixels or the geometry that the weights were trained with.
 
     As text it is a table.
@@ -23,25 +23,35 @@ class Report:
 
     path: str
     format: str
-    set: tuple[tuple[str, Shape, str, Shape], ...]
-    left: tuple[tuple[str, str], ...]
+    loaded: tuple[tuple[str, Shape, str, Shape], ...]
+    skipped: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def set(self) -> tuple[tuple[str, Shape, str, Shape], ...]:
+        """The first release's name of `loaded`."""
+        return self.loaded
+
+    @property
+    def left(self) -> tuple[tuple[str, str], ...]:
+        """The first release's name of `skipped`."""
+        return self.skipped
+
     def summary(self) -> str:
-        """A line for what was set, and one for each reason why something was left."""
+        """A line for what was loaded, and one for each reason why something was skipped."""
         reasons: dict[str, list[str]] = {}
-        for name, why in self.left:
+        for name, why in self.skipped:
             reasons.setdefault(why, []).append(name)
-        lines = [f"{self.path}: {self.format}, {len(self.set)} variables set"]
+        lines = [f"{self.path}: {self.format}, {len(self.loaded)} variables loaded"]
         return "\n".join(
             [*lines, *(f"  {', '.join(names)}: {why}" for why, names in reasons.items())]
         )
 
     def __str__(self) -> str:
-        rows = [(name, show(shape), to, show(there)) for name, shape, to, there in self.set]
-        lines = [f"{self.path}: {self.format}, {len(self.set)} variables set", *table(rows)]
-        if self.left:
-            lines += ["", "left:", *table(self.left)]
+        rows = [(name, show(shape), to, show(there)) for name, shape, to, there in self.loaded]
+        lines = [f"{self.path}: {self.format}, {len(self.loaded)} variables loaded", *table(rows)]
+        if self.skipped:
+            lines += ["", "skipped:", *table(self.skipped)]
         return "\n".join([*lines, *(["", *self.notes] if self.notes else [])])
 
 

@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fcn_keras.models.vgg16 import CONVOLUTIONS, MEAN, STD
+from fcn_keras.imagenet import MEAN, STD
+from fcn_keras.models.vgg import BACKBONES, Backbone
 
 Layout = Callable[[np.ndarray], np.ndarray]
 
-TRUNK = tuple(
-    f"block{block}_conv{index}"
-    for block, count in enumerate(CONVOLUTIONS, start=1)
-    for index in range(1, count + 1)
-)
+VGG16 = BACKBONES["vgg16"].names
+# The variables of a batch normalisation, as torch and Keras call them.
+BATCH_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+COUNTER = "num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What the trunk expects of RGB pixels in 0..255: ``pixels * scale + offset``."""
+    """What the backbone expects of RGB pixels in 0..255: ``pixels * scale + offset``."""
 
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
@@ -57,6 +62,7 @@ class Format:
         normalization: What the weights were trained with; None keeps the model's.
         pretrained: Whether it is a classifier, whose fc6 and fc7 are used only if their width is
             the model's `head_width`. A trained FCN must fit throughout.
+        backbone: The `backbone` that the model must have been built with.
         batch_norm: Whether the model must have been built with `batch_norm`; None if either will
             do.
         caffe: Whether it was trained with ``geometry="caffe"``.
@@ -67,6 +73,7 @@ class Format:
     rules: tuple[Rule, ...]
     normalization: Normalization | None
     pretrained: bool
+    backbone: Backbone = "vgg16"
     batch_norm: bool | None = None
     caffe: bool = False
     unused: dict[str, str] = field(default_factory=dict)
@@ -132,4 +139,11 @@ def torch_rules(source: str, layer: str, layout: Layout = torch_kernel) -> tuple
     return (
         Rule(f"{source}.weight", layer, "kernel", layout),
         Rule(f"{source}.bias", layer, "bias", vector),
+    )
+
+
+def torch_batch_norm(source: str, layer: str) -> tuple[Rule, ...]:
+    """A torch batch normalisation; its counter of batches has no counterpart."""
+    return tuple(
+        Rule(f"{source}.{theirs}", layer, ours, vector) for theirs, ours in BATCH_NORM.items()
     )

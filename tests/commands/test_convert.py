@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save
 
 from fcn_keras.commands.convert import main
 from fcn_keras.weights import read_torch
-from fcn_keras.weights.formats.torchvision import FEATURES
+from tests.weights.test_load import FEATURES
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "convert_torch_vgg.py"
@@ -107,7 +107,7 @@ def test_download_and_convert(checkpoint, tmp_path, monkeypatch, capsys):
     assert status == 0
     fetched = tmp_path / "cache" / "fcn-keras" / checkpoint.name
     assert fetched.read_bytes() == checkpoint.read_bytes()
-    assert f"{fetched}: torchvision's VGG16, 30 variables set" in capsys.readouterr().out
+    assert f"{fetched}: torchvision's VGG16, 30 variables loaded" in capsys.readouterr().out
     assert out.exists()
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 def model(tmp_path_factory):
     """Answers class 2 everywhere."""
     path = tmp_path_factory.mktemp("model") / "two.keras"
-    model = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)
+    model = fcn_keras.fcn8s(6, backbone_width=4, head_width=8)
     model.get_layer("score_fr").bias.assign([0, 0, 9, 0, 0, 0])
     model.save(path)
     return path

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
-    fcn_keras.fcn8s(6, trunk_width=4, head_width=8).save(path)
+    fcn_keras.fcn8s(6, backbone_width=4, head_width=8).save(path)
     return path
 
 

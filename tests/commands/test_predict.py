@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 def model(tmp_path_factory):
     """Answers class 15, person, everywhere."""
     path = tmp_path_factory.mktemp("model") / "person.keras"
-    model = fcn_keras.fcn8s(21, trunk_width=4, head_width=8)
+    model = fcn_keras.fcn8s(21, backbone_width=4, head_width=8)
     model.get_layer("score_fr").bias.assign(np.eye(21)[15])
     model.save(path)
     return path

@@ -36,7 +36,7 @@ SIZES = [(40, 50), (33, 64), (50, 40), (40, 50), (1, 1), (64, 64), (40, 50)]
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(3)
-    model = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)
+    model = fcn_keras.fcn8s(6, backbone_width=4, head_width=8)
     randomize(model)
     return model
 
@@ -102,7 +102,7 @@ def test_flips_and_scales_do_not_see_the_padding_either(model):
 
 def test_one_compile_a_bucket_shape_even_when_the_weights_change(model):
     source = Images(SIZES)
-    own = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)
+    own = fcn_keras.fcn8s(6, backbone_width=4, head_width=8)
     evaluator = Evaluator(own, batch_size=2, bucket=32)
     before = evaluator.run(source)
     assert before.loss == pytest.approx(np.log(6), rel=1e-5)  # zero scores

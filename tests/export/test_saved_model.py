@@ -26,7 +26,7 @@ for batch, height, width in [(1, 1, 1), (2, 37, 53), (1, 500, 333)]:
 
 @pytest.fixture(scope="module")
 def model():
-    return random_scores(fcn_keras.fcn8s(21, trunk_width=4, head_width=8))
+    return random_scores(fcn_keras.fcn8s(21, backbone_width=4, head_width=8))
 
 
 def random_scores(model):
@@ -53,7 +53,7 @@ def test_any_size_runs_where_jax_and_keras_are_out_of_reach(model, tmp_path):
         "1 500 333 21 float32 True",
     ]
     # The check itself must see a wrong export: the same file against other weights.
-    other = random_scores(fcn_keras.fcn8s(21, trunk_width=4, head_width=8))
+    other = random_scores(fcn_keras.fcn8s(21, backbone_width=4, head_width=8))
     assert largest_difference(other, tmp_path / "served", [(1, 40, 30)]) > 0.01
 
 
@@ -70,7 +70,7 @@ def test_any_size_runs_where_jax_and_keras_are_out_of_reach(model, tmp_path):
     ],
 )
 def test_every_model_exports(builder, options, tmp_path):
-    model = random_scores(builder(5, trunk_width=4, head_width=8, **options))
+    model = random_scores(builder(5, backbone_width=4, head_width=8, **options))
     assert export_saved_model(model, tmp_path / "served") < 1e-5
 
 

@@ -11,7 +11,7 @@ from fcn_keras.inference.padding import OUTSIDE, pad, runner
 
 def random_model(**options):
     """Every weight random, biases too, so that padding has features of its own."""
-    model = fcn_keras.fcn8s(5, trunk_width=4, head_width=8, **options)
+    model = fcn_keras.fcn8s(5, backbone_width=4, head_width=8, **options)
     random = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
@@ -65,7 +65,7 @@ def test_the_twin_shares_the_weights():
 
 
 def test_the_mean_is_zero_once_normalised():
-    normalize = fcn_keras.fcn8s(trunk_width=4, head_width=8).get_layer("normalize")
+    normalize = fcn_keras.fcn8s(backbone_width=4, head_width=8).get_layer("normalize")
     half_a_gray_level = 0.5 / 255 / 0.224
     pixel = np.array(MEAN_PIXEL, "float32")[None, None, None]
     assert np.abs(normalize(pixel)).max() < half_a_gray_level
@@ -85,6 +85,6 @@ def test_wrong_buckets_and_fixed_sizes_are_refused():
     model = random_model()
     with pytest.raises(InputError, match="bucket=0"):
         runner(model, 0)
-    fixed = fcn_keras.fcn8s(5, trunk_width=4, head_width=8, input_shape=(None, 64, 3))
+    fixed = fcn_keras.fcn8s(5, backbone_width=4, head_width=8, input_shape=(None, 64, 3))
     with pytest.raises(InputError, match=r"fcn8s takes images of \(None, 64\) only"):
         runner(fixed, 32)

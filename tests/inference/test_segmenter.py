@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 
 @pytest.fixture(scope="module")
 def model():
-    model = fcn_keras.fcn8s(5, trunk_width=4, head_width=8)
+    model = fcn_keras.fcn8s(5, backbone_width=4, head_width=8)
     random = np.random.default_rng(1)
     for name in ("score_fr", "score_pool4", "score_pool3"):
         for variable in model.get_layer(name).weights:

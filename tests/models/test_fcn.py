@@ -8,7 +8,7 @@ import fcn_keras
 from fcn_keras import InputError, fcn8s, fcn16s, fcn32s
 from tests.parity.conversion import randomize
 
-SMALL = {"trunk_width": 4, "head_width": 8}
+SMALL = {"backbone_width": 4, "head_width": 8}
 NAMES = ("fcn32s", "fcn16s", "fcn8s")
 CONVOLUTIONS = [
     f"block{b}_conv{i}" for b, n in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, n + 1)
@@ -158,7 +158,7 @@ def test_at_once_scales_the_skips():
 REFUSED = {
     "num_classes=0 is not possible: it must be at least 1": {"num_classes": 0},
     "head_width=0 is not possible: it must be at least 1": {"head_width": 0},
-    "trunk_width=-1 is not possible: it must be at least 1": {"trunk_width": -1},
+    "backbone_width=-1 is not possible: it must be at least 1": {"backbone_width": -1},
     "dropout=1.0 is not possible: it must be at least 0 and below 1": {"dropout": 1.0},
     'upsampling=\'cubic\' is not possible: it must be "frozen" or "learned"': {
         "upsampling": "cubic"
@@ -181,3 +181,7 @@ def test_at_once_is_for_8s(model):
         InputError, match="at_once=True is not possible: it must be False: only fcn8s"
     ):
         model(3, at_once=True, **SMALL)
+
+
+def test_the_first_release_s_name_of_the_width():
+    assert fcn8s(3, trunk_width=2, head_width=3).get_layer("block1_conv1").filters == 2

@@ -5,14 +5,17 @@ from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 import pytest
 
 import fcn_keras
 from fcn_keras.cpu.runtime import jit
 from fcn_keras.errors import InputError
-from fcn_keras.models import geometry
-from fcn_keras.models.geometry import Grid, trunk
+from fcn_keras.models import feature_map, geometry
+from fcn_keras.models.feature_map import FeatureMap
+from fcn_keras.models.geometry import Grid
+from fcn_keras.models.vgg import BACKBONES, backbone
 from tests.parity.conversion import weight_variables
 
 OFFSETS = {
@@ -25,18 +28,22 @@ OFFSETS = {
 }
 
 
-def test_docstring_examples():
-    results = doctest.testmod(geometry)
-    assert results.attempted >= 8
+@pytest.mark.parametrize(("module", "examples"), [(geometry, 8), (feature_map, 2)])
+def test_docstring_examples(module, examples):
+    results = doctest.testmod(module)
+    assert results.attempted >= examples
     assert results.failed == 0
 
 
-@pytest.mark.parametrize("first_padding", [1, 100])
-def test_pools_lie_at_the_centres_of_their_receptive_fields(first_padding):
+@pytest.mark.parametrize("border", [0, 99])
+@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+def test_pools_lie_at_the_centres_of_their_receptive_fields(name, border):
     """Walks back from a sample to the first and the last pixel that it sees."""
-    layers, padding = [], first_padding  # (kernel, stride, padding)
-    grids = trunk(Grid(), first_padding)
-    for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
+    image = FeatureMap(keras.Input((None, None, 3)), Grid())
+    taps = backbone(image, BACKBONES[name], 1, border)
+    layers, padding = [], border + 1  # (kernel, stride, padding)
+    deep = {"vgg16": 3, "vgg19": 4}[name]
+    for block, convolutions in enumerate((2, 2, deep, deep, deep), start=1):
         for _ in range(convolutions):
             layers.append((3, 1, padding))
             padding = 1
@@ -46,13 +53,13 @@ def test_pools_lie_at_the_centres_of_their_receptive_fields(first_padding):
             for kernel, stride, pad in reversed(layers):
                 first = first * stride - pad
                 last = last * stride - pad + kernel - 1
-            grid = grids[f"pool{block}"]
+            grid = taps[f"pool{block}"].grid
             assert Fraction(first + last, 2) == grid.stride * sample + grid.start
 
 
 def averaging(name, kind):
     """A model whose convolutions all average, for pixels that are taken as they are."""
-    model = getattr(fcn_keras, name)(1, trunk_width=1, head_width=1, geometry=kind)
+    model = getattr(fcn_keras, name)(1, backbone_width=1, head_width=1, geometry=kind)
     for layer, variable in weight_variables(model):
         if variable.name == "kernel" and not layer.startswith("upscore"):
             variable.assign(np.full(variable.shape, 1 / np.prod(variable.shape[:3])))
@@ -63,7 +70,7 @@ def averaging(name, kind):
 
 @pytest.mark.parametrize("name, kind", OFFSETS)
 def test_models_crop_by_the_released_offsets(name, kind):
-    model = getattr(fcn_keras, name)(1, trunk_width=1, head_width=1, geometry=kind)
+    model = getattr(fcn_keras, name)(1, backbone_width=1, head_width=1, geometry=kind)
     assert {n: model.get_layer(n).offset for n in OFFSETS[name, kind]} == OFFSETS[name, kind]
 
 

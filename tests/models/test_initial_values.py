@@ -27,7 +27,7 @@ def test_variance_is_that_of_he_and_xavier(scale, mode, variance):
 def test_pythons_seed_decides_a_model():
     def kernels(seed):
         random.seed(seed)
-        model = fcn_keras.fcn32s(2, trunk_width=2, head_width=4)
+        model = fcn_keras.fcn32s(2, backbone_width=2, head_width=4)
         return [model.get_layer(name).kernel.numpy() for name in ("block1_conv1", "fc6", "fc7")]
 
     first, again, other = kernels(1), kernels(1), kernels(2)
@@ -39,7 +39,7 @@ def test_pythons_seed_decides_a_model():
 
 def test_a_model_about_to_be_read_from_a_file_draws_nothing():
     with without_initial_values():
-        model = fcn_keras.fcn8s(3, trunk_width=4, head_width=8)
+        model = fcn_keras.fcn8s(3, backbone_width=4, head_width=8)
     assert not np.any(model.get_layer("fc6").kernel)
     assert np.any(model.get_layer("upscore8").kernel)
-    assert np.all(fcn_keras.fcn8s(3, trunk_width=4, head_width=8).get_layer("fc6").kernel)
+    assert np.all(fcn_keras.fcn8s(3, backbone_width=4, head_width=8).get_layer("fc6").kernel)

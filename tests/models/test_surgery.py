@@ -8,7 +8,7 @@ from fcn_keras import InputError, init_from
 from fcn_keras.models.layers import Bilinear
 from tests.parity.conversion import randomize
 
-SMALL = {"trunk_width": 4, "head_width": 8}
+SMALL = {"backbone_width": 4, "head_width": 8}
 TRUNK = [
     f"block{b}_conv{i}" for b, n in enumerate((2, 2, 3, 3, 3), start=1) for i in range(1, n + 1)
 ]
@@ -105,17 +105,20 @@ def test_the_source_keeps_its_own_buffers():
 
 
 REFUSED = {
-    "trunk_width": (
-        {"trunk_width": 4},
-        {"trunk_width": 1},
-        r"layer block1_conv1 has shape \(3, 3, 3, 1\) in the source model and \(3, 3, 3, 4\) in "
-        r"the new one; build it with trunk_width=1",
+    "backbone_width": (
+        {"backbone_width": 4},
+        {"backbone_width": 1},
+        "the source model has backbone_width=1, the new one backbone_width=4; build both",
     ),
     "head_width": (
         {"head_width": 8},
         {"head_width": 1},
-        r"layer fc6 has shape \(7, 7, 32, 1\) in the source model and \(7, 7, 32, 8\) in the new "
-        r"one; build it with head_width=1",
+        "the source model has head_width=1, the new one head_width=8; build both",
+    ),
+    "backbone": (
+        {},
+        {"backbone": "vgg19"},
+        "the source model has backbone='vgg19', the new one backbone='vgg16'; build both",
     ),
     "geometry": (
         {},
@@ -155,7 +158,13 @@ def test_foreign_models_are_refused():
 
     image = keras.Input((None, None, 3))
     other = keras.Model(image, keras.layers.Conv2D(2, 3, name="block1_conv1")(image), name="other")
-    with pytest.raises(InputError, match="model 'other' lacks layers such as normalize"):
+    with pytest.raises(
+        InputError,
+        match="model 'other' lacks crop, fc6, fc6_dropout, fc7, image",
+    ):
         init_from(build("fcn8s"), other)
-    with pytest.raises(InputError, match="model 'other' lacks layers such as normalize"):
+    with pytest.raises(
+        InputError,
+        match="model 'other' lacks crop, fc6, fc6_dropout, fc7, image",
+    ):
         init_from(other, build("fcn8s"))

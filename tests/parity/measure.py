@@ -42,7 +42,7 @@ def build_pair(name, geometry, option, *, classes, width, head, **options):
     if option:
         options[option] = True
     model = getattr(fcn_keras, name)(
-        classes, trunk_width=width, head_width=head, geometry=geometry, **options
+        classes, backbone_width=width, head_width=head, geometry=geometry, **options
     )
     if option == "batch_norm":
         reference = BatchNormFCN8s(classes, width=width, head=head, dropout=0.0)

@@ -10,7 +10,7 @@ from fcn_keras.saving import save_compact
 
 
 def random_model(**options):
-    model = fcn_keras.fcn8s(5, trunk_width=8, head_width=16, **options)
+    model = fcn_keras.fcn8s(5, backbone_width=8, head_width=16, **options)
     rng = np.random.default_rng(0)
     for variable in model.variables:
         if "upscore" not in variable.path and "float" in variable.dtype:

@@ -49,7 +49,7 @@ class Source(list):
 def saved(tmp_path_factory):
     """A folder with a model, an image and a mask, and what they give under JAX."""
     folder = tmp_path_factory.mktemp("saved")
-    model = fcn_keras.fcn8s(6, trunk_width=4, head_width=8)
+    model = fcn_keras.fcn8s(6, backbone_width=4, head_width=8)
     random = np.random.default_rng(4)
     for name in ("score_fr", "score_pool4", "score_pool3"):
         for variable in model.get_layer(name).weights:

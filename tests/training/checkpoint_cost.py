@@ -15,7 +15,7 @@ import numpy as np
 
 from fcn_keras.recipes import load_recipe
 from fcn_keras.training import init_state, make_optimizer, make_step
-from fcn_keras.training.checkpoint import Checkpoints, Progress
+from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.setup import build_model
 
 
@@ -23,7 +23,7 @@ def main(full: bool) -> None:
     config = load_recipe("shapes")
     if full:
         config = dataclasses.replace(
-            config, trunk_width=64, head_width=4096, batch_size=2, crop_size=224, optimizer="sgd"
+            config, backbone_width=64, head_width=4096, batch_size=2, crop_size=224, optimizer="sgd"
         )
     rng = np.random.default_rng(0)
     shape = (config.batch_size, config.crop_size, config.crop_size)
@@ -49,12 +49,12 @@ def main(full: bool) -> None:
     holds, beside = [], []
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Path(folder))
-        checkpoints.save(state, Progress(step=1))  # compiles the checksum
+        checkpoints.save(state, RunProgress(step=1))  # compiles the checksum
         checkpoints.wait()
         state, alone = run(state, count)
         for index in range(3):
             started = time.perf_counter()
-            checkpoints.save(state, Progress(step=2 + index))
+            checkpoints.save(state, RunProgress(step=2 + index))
             holds.append(time.perf_counter() - started)
             state, seconds = run(state, count)
             beside.append((seconds - alone) * count)

@@ -25,7 +25,7 @@ def tiny(small_shapes):
     return TrainConfig(
         dataset="shapes",
         data_dir=small_shapes,
-        trunk_width=2,
+        backbone_width=2,
         head_width=4,
         crop_size=32,
         batch_size=2,
@@ -41,7 +41,7 @@ def config(small_shapes):
     """A run of 3 epochs of 3 steps with a checkpoint every second step."""
     return TrainConfig(
         data_dir=small_shapes,
-        trunk_width=2,
+        backbone_width=2,
         head_width=4,
         crop_size=32,
         batch_size=2,

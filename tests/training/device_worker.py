@@ -20,7 +20,7 @@ import numpy as np
 
 from fcn_keras.data import open_dataset
 from fcn_keras.evaluation import Evaluator
-from fcn_keras.training import Reporter, TrainConfig, join, train
+from fcn_keras.training import Reporter, TrainConfig, distributed, train
 from fcn_keras.training.setup import Devices, build_model
 
 
@@ -35,7 +35,7 @@ class Losses(Reporter):
 def configuration(data: Path) -> TrainConfig:
     return TrainConfig(
         data_dir=data,
-        trunk_width=2,
+        backbone_width=2,
         head_width=4,
         dropout=0.0,
         crop_size=32,
@@ -74,7 +74,7 @@ def measure(run: Path, data: Path) -> dict:
 
 def main(run: Path, data: Path) -> None:
     if "JAX_PROCESS_ID" in os.environ:
-        join()
+        distributed.initialize()
     if jax.process_index():
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     print(json.dumps(measure(run, data)))

@@ -48,7 +48,7 @@ def main(run: Path, kill_at: str, workers: int) -> None:
     write_shapes(data, train=2 * EPOCH_STEPS, val=4, size=48)
     config = TrainConfig(
         data_dir=data,
-        trunk_width=2,
+        backbone_width=2,
         head_width=4,
         dropout=0.5,
         batch_norm=True,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fcn_keras.data.shapes import write_shapes
-from fcn_keras.training.processes import HEARTBEAT_SECONDS
+from fcn_keras.training.distributed import HEARTBEAT_SECONDS
 from tests.training import device_worker
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ def test_processes_share_the_batch_and_the_first_one_writes(one, data, tmp_path)
 
 
 def command(data, run, *more):
-    narrow = "--trunk-width 2 --head-width 4 --crop-size 32 --batch-size 4 --bucket 64"
+    narrow = "--backbone-width 2 --head-width 4 --crop-size 32 --batch-size 4 --bucket 64"
     return [
         *("experiments.train", "--data-dir", data, "--workdir", run, *narrow.split()),
         *("--eval-batch-size", "1", "--schedule", "constant", *more),

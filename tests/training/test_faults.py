@@ -15,7 +15,7 @@ import pytest
 
 from fcn_keras import InputError
 from fcn_keras.training import DivergedError, SaveError, State, train
-from fcn_keras.training.checkpoint import Checkpoints, Progress
+from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def state():
 def saved(state, tmp_path):
     """Two checkpoints, of steps 3 and 5; the second with doubled weights."""
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(state, Progress(step=3, loss_sum=1.5))
+    checkpoints.save(state, RunProgress(step=3, loss_sum=1.5))
     twice = state._replace(params={name: 2 * x for name, x in state.params.items()})
-    checkpoints.save(twice, Progress(step=5, rows=[{"step": 4, "mean_iou": 0.25}]))
+    checkpoints.save(twice, RunProgress(step=5, rows=[{"step": 4, "mean_iou": 0.25}]))
     checkpoints.close()
     return tmp_path
 
@@ -109,7 +109,7 @@ def test_a_diverged_state_is_never_written(saved, state, value):
     bad = state._replace(params={**state.params, "a/bias": jnp.array([0, value, 0])})
     message = "weights after step 7 are not finite: .* The checkpoint of step 5 is intact"
     with pytest.raises(DivergedError, match=message):
-        checkpoints.save(bad, Progress(step=7))
+        checkpoints.save(bad, RunProgress(step=7))
     checkpoints.close()
     assert sorted(p.name for p in saved.iterdir()) == ["3", "5"]
 
@@ -119,7 +119,7 @@ def test_a_donated_state_does_not_reach_the_checkpoint(tmp_path):
     step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
     state = State({"a/kernel": jnp.zeros((64, 1024, 64))}, [], ())
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(state, Progress(step=1))
+    checkpoints.save(state, RunProgress(step=1))
     for _ in range(20):
         state = step(state)
     jax.block_until_ready(state)

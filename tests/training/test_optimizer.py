@@ -22,7 +22,7 @@ def updates_after(config, gradients):
 
 def test_rates_and_decay_by_name():
     config = TrainConfig(
-        learning_rate=0.1, schedule="constant", momentum=0.5, weight_decay=0.01, trunk_rate=0.1
+        learning_rate=0.1, schedule="constant", momentum=0.5, weight_decay=0.01, backbone_rate=0.1
     )
     first, second = updates_after(config, [1.0, 1.0])
     assert first["fc6/kernel"] == pytest.approx(-0.1 * 1.01)

@@ -20,7 +20,7 @@ from fcn_keras.training.setup import build_model
 
 STEPS = 120
 CONFIG = TrainConfig(
-    trunk_width=16,
+    backbone_width=16,
     head_width=256,
     dropout=0.0,
     optimizer="adamw",
@@ -39,7 +39,7 @@ def test_four_shapes_reach_95_percent():
 @pytest.mark.slow
 def test_four_photos_reach_95_percent(shared_data, shared_weights):
     config = dataclasses.replace(
-        CONFIG, trunk_width=64, weights=shared_weights, freeze_until="block2", trunk_rate=0.2
+        CONFIG, backbone_width=64, weights=shared_weights, freeze_until="block2", backbone_rate=0.2
     )
     source = open_dataset("voc2012", shared_data / "VOC2012", "train")
     assert overfit(config, source, size=224) > 0.95

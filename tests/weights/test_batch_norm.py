@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 pytestmark = pytest.mark.torch
 
 WIDTHS = (4, 8, 16, 32, 32)
-NARROW = {"num_classes": 5, "trunk_width": 4, "head_width": 8}
+NARROW = {"num_classes": 5, "backbone_width": 4, "head_width": 8}
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
@@ -79,8 +79,8 @@ def test_logits_equal_torch_s(net, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
     model = fcn8s(**NARROW, batch_norm=True)
     report = load_weights(model, tmp_path / "a.pth")
-    assert len(report.set) == sum(len(layer.weights) for layer in model.layers)
-    assert {why for _, why in report.left} == {"not used: a counter that no output depends on"}
+    assert len(report.loaded) == sum(len(layer.weights) for layer in model.layers)
+    assert {why for _, why in report.skipped} == {"not used: a counter that no output depends on"}
     x = ((image / 255 - MEAN) / STD).transpose(2, 0, 1)[None].astype(np.float32)
     with torch.no_grad():
         truth = net(torch.from_numpy(x))[0].permute(1, 2, 0).numpy()

@@ -8,11 +8,25 @@ from safetensors.numpy import save_file
 
 from fcn_keras import InputError, fcn8s, fcn16s, fcn32s
 from fcn_keras.weights import convert, load_weights
-from fcn_keras.weights.formats import torchvision
-from fcn_keras.weights.rules import TRUNK
+from fcn_keras.weights.rules import VGG16
 
+FEATURES = (
+    0,
+    2,
+    5,
+    7,
+    10,
+    12,
+    14,
+    17,
+    19,
+    21,
+    24,
+    26,
+    28,
+)  # the convolutions of torchvision's VGG16
 WIDTHS = (4, 4, 8, 8, 16, 16, 16, 32, 32, 32, 32, 32, 32)
-NARROW = {"num_classes": 5, "trunk_width": 4, "head_width": 8}
+NARROW = {"num_classes": 5, "backbone_width": 4, "head_width": 8}
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -25,7 +39,7 @@ def random(*shape):
 def keras_vgg16(top=True):
     """Kernel and bias of each layer of a narrow VGG16 as Keras orders them."""
     layers, into = {}, 3
-    for name, width in zip(TRUNK, WIDTHS, strict=True):
+    for name, width in zip(VGG16, WIDTHS, strict=True):
         layers[name] = random(3, 3, into, width), random(width)
         into = width
     if top:
@@ -59,8 +73,8 @@ def test_keras_vgg16(tmp_path, style):
     model = fcn8s(**NARROW)
     report = load_weights(model, write_keras(tmp_path / "vgg16.h5", layers, style))
     assert report.format == "Keras' VGG16"
-    assert len(report.set) == 30
-    reasons = {why for name, why in report.left if name.startswith("predictions/")}
+    assert len(report.loaded) == 30
+    reasons = {why for name, why in report.skipped if name.startswith("predictions/")}
     assert reasons == {"not used: scores of ImageNet's classes, not the model's"}
 
     # Caffe's preprocessing by hand: BGR minus the mean, then zeros around.
@@ -81,17 +95,15 @@ def test_keras_vgg16(tmp_path, style):
 def test_keras_vgg16_without_top(tmp_path):
     path = write_keras(tmp_path / "notop.h5", keras_vgg16(top=False), 1)
     report = load_weights(fcn32s(**NARROW), path)
-    assert len(report.set) == 26
-    assert dict(report.left)["fc6"] == "not in the file: left as initialised"
+    assert len(report.loaded) == 26
+    assert dict(report.skipped)["fc6"] == "not in the file: left as initialised"
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
     """A narrow VGG16 in torchvision's layout."""
     tensors = {}
-    for index, (kernel, bias) in zip(
-        torchvision.FEATURES, keras_vgg16(False).values(), strict=True
-    ):
+    for index, (kernel, bias) in zip(FEATURES, keras_vgg16(False).values(), strict=True):
         tensors[f"features.{index}.weight"] = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
         tensors[f"features.{index}.bias"] = bias
     for index, shape in ((0, (8, 32 * 49)), (3, (8, 8)), (6, (10, 8))):
@@ -109,8 +121,8 @@ def test_a_converted_file_sets_what_the_original_sets(tmp_path, classifier, buil
     direct, indirect = (build(**NARROW, batch_norm=batch_norm) for _ in range(2))
     first = load_weights(direct, classifier)
     second = load_weights(indirect, tmp_path / "a.weights.h5")
-    assert [row[2:] for row in first.set] == [row[2:] for row in second.set]
-    for _, _, target, _ in first.set:
+    assert [row[2:] for row in first.loaded] == [row[2:] for row in second.loaded]
+    for _, _, target, _ in first.loaded:
         layer, variable = target.split("/")
         values = [getattr(model.get_layer(layer), variable).value for model in (direct, indirect)]
         np.testing.assert_array_equal(*map(np.array, values))
@@ -118,7 +130,7 @@ def test_a_converted_file_sets_what_the_original_sets(tmp_path, classifier, buil
 
 def test_a_converted_file_is_read_by_name_with_h5py(tmp_path, classifier):
     report = convert(classifier, tmp_path / "a.weights.h5", head_width=8)
-    assert [row[2] for row in report.set][-4:] == [
+    assert [row[2] for row in report.loaded][-4:] == [
         "fc6/kernel",
         "fc6/bias",
         "fc7/kernel",
@@ -136,10 +148,12 @@ def test_a_converted_file_is_read_by_name_with_h5py(tmp_path, classifier):
 
 def test_conversion_leaves_out_a_head_of_another_width(tmp_path, classifier):
     report = convert(classifier, tmp_path / "a.weights.h5")
-    assert len(report.set) == 26
-    assert dict(report.left)["fc6"].startswith("left out: 8 wide in the file, but head_width is 4")
+    assert len(report.loaded) == 26
+    assert dict(report.skipped)["fc6"].startswith(
+        "left out: 8 wide in the file, but head_width is 4"
+    )
     loaded = load_weights(fcn32s(**NARROW), tmp_path / "a.weights.h5")
-    assert dict(loaded.left)["fc7"] == "not in the file: left as initialised"
+    assert dict(loaded.skipped)["fc7"] == "not in the file: left as initialised"
 
 
 def test_a_converted_keras_file_keeps_its_normalisation(tmp_path):
@@ -172,7 +186,7 @@ def test_a_saved_model_s_weights(tmp_path):
     trained.save_weights(tmp_path / "a.weights.h5")
     report = load_weights(fresh, tmp_path / "a.weights.h5")
     assert report.format == "an FCN's weights"
-    assert report.left == ()
+    assert report.skipped == ()
     assert report.notes[0].startswith("normalize: not in the file, kept")
     for one, other in zip(trained.layers, fresh.layers, strict=True):
         for variable, copy in zip(one.weights, other.weights, strict=True):

@@ -9,11 +9,25 @@ from safetensors.numpy import save_file
 
 from fcn_keras import InputError, fcn8s, fcn16s, fcn32s
 from fcn_keras.weights import load_weights
-from fcn_keras.weights.formats import torchvision
 
+FEATURES = (
+    0,
+    2,
+    5,
+    7,
+    10,
+    12,
+    14,
+    17,
+    19,
+    21,
+    24,
+    26,
+    28,
+)  # the convolutions of torchvision's VGG16
 WIDTHS = [(4, 3), (4, 4), (8, 4), (8, 8), (16, 8), (16, 16), (16, 16)]
 WIDTHS += [(32, 16)] + [(32, 32)] * 5
-NARROW = {"num_classes": 5, "trunk_width": 4, "head_width": 8}
+NARROW = {"num_classes": 5, "backbone_width": 4, "head_width": 8}
 
 
 def random(*shape):
@@ -23,7 +37,7 @@ def random(*shape):
 def vgg16(head=8):
     """A narrow VGG16 in torchvision's layout."""
     tensors = {}
-    for index, shape in zip(torchvision.FEATURES, WIDTHS, strict=True):
+    for index, shape in zip(FEATURES, WIDTHS, strict=True):
         tensors[f"features.{index}.weight"] = random(*shape, 3, 3)
         tensors[f"features.{index}.bias"] = random(shape[0])
     if head:
@@ -67,13 +81,13 @@ def test_kernels_are_transposed_and_the_rest_is_left(save):
     np.testing.assert_array_equal(after["fc7/kernel"][0, 0], tensors["classifier.3.weight"].T)
     np.testing.assert_array_equal(after["fc7/bias"], tensors["classifier.3.bias"])
     changed = {path for path in after if not np.array_equal(before[path], after[path])}
-    assert changed == {target for _, _, target, _ in report.set}
-    assert len(report.set) == 30
-    assert report.set[0] == (
+    assert changed == {target for _, _, target, _ in report.loaded}
+    assert len(report.loaded) == 30
+    assert report.loaded[0] == (
         *("features.0.weight", (4, 3, 3, 3)),
         *("block1_conv1/kernel", (3, 3, 3, 4)),
     )
-    left = dict(report.left)
+    left = dict(report.skipped)
     assert left["score_fr"] == "not in the file: left as initialised"
     assert left["classifier.6.weight"].startswith("not used: scores of ImageNet")
     assert set(left) == {
@@ -84,7 +98,7 @@ def test_kernels_are_transposed_and_the_rest_is_left(save):
 
 def test_the_report_is_an_aligned_table(save):
     lines = str(load_weights(fcn32s(**NARROW), save(vgg16()))).splitlines()
-    assert lines[0].endswith("file: torchvision's VGG16, 30 variables set")
+    assert lines[0].endswith("file: torchvision's VGG16, 30 variables loaded")
     rows = lines[1:31]
     assert rows[0].split() == ["features.0.weight", "4x3x3x3", "block1_conv1/kernel", "3x3x3x4"]
     assert len({row.index(row.split()[2], 30) for row in rows}) == 1
@@ -102,21 +116,21 @@ def test_another_head_width_leaves_fc6_and_fc7(save):
     model = fcn8s(**NARROW)
     before = variables(model)
     report = load_weights(model, path)
-    assert len(report.set) == 26
+    assert len(report.loaded) == 26
     reason = "12 wide in the file, but the model has head_width=8: left as initialised"
-    assert dict(report.left)["fc6"] == dict(report.left)["fc7"] == reason
+    assert dict(report.skipped)["fc6"] == dict(report.skipped)["fc7"] == reason
     for name in ("fc6/kernel", "fc6/bias", "fc7/kernel"):
         np.testing.assert_array_equal(before[name], variables(model)[name])
 
 
 def test_convolutions_only(save):
     report = load_weights(fcn8s(**NARROW), save(vgg16(head=0)))
-    assert dict(report.left)["fc6"] == "not in the file: left as initialised"
+    assert dict(report.skipped)["fc6"] == "not in the file: left as initialised"
 
 
 def test_a_data_parallel_prefix_is_dropped(save):
     path = save({f"module.{name}": array for name, array in vgg16().items()})
-    assert len(load_weights(fcn8s(**NARROW), path).set) == 30
+    assert len(load_weights(fcn8s(**NARROW), path).loaded) == 30
 
 
 def as_timm(tensors):
@@ -138,11 +152,11 @@ def test_timm_s_layout_sets_the_same(save, dtype):
     first = load_weights(one, save(tensors))
     second = load_weights(other, save(as_timm(tensors)))
     assert second.format == "timm's VGG16"
-    assert second.set[-4][:2] == ("pre_logits.fc1.weight", (8, 32, 7, 7))
-    assert [row[2:] for row in second.set] == [row[2:] for row in first.set]
-    assert "head.fc.weight" in dict(second.left)
+    assert second.loaded[-4][:2] == ("pre_logits.fc1.weight", (8, 32, 7, 7))
+    assert [row[2:] for row in second.loaded] == [row[2:] for row in first.loaded]
+    assert "head.fc.weight" in dict(second.skipped)
     ones, others = variables(one), variables(other)
-    for _, _, target, _ in first.set:
+    for _, _, target, _ in first.loaded:
         assert ones[target].dtype == np.float32
         np.testing.assert_array_equal(ones[target], others[target])
 
@@ -165,7 +179,7 @@ def test_bfloat16_safetensors(tmp_path):
         (
             {"features.28.bias": random(31)},
             "features.28.bias of shape 31 gives block5_conv3/bias the shape 31, "
-            "but the model has 32; build it with the file's trunk_width",
+            "but the model has 32; build it with the file's backbone_width",
         ),
         ({"features.28.weight": random(32, 32)}, "of shape 32x32 can't become block5_conv3/kernel"),
         ({"features.28.bias": np.full(32, np.nan, np.float32)}, "holds NaN or infinity"),
@@ -214,7 +228,7 @@ def test_any_shapes_are_refused_or_fit(save, unchanged, shapes):
         return
     # Only the linear layers may have other shapes, and are then left.
     assert all(name.startswith("classifier") for name in shapes)
-    assert len(report.set) in (26, 30)
+    assert len(report.loaded) in (26, 30)
 
 
 def test_an_unknown_file_lists_its_names(save):
@@ -227,7 +241,7 @@ def test_an_unknown_file_lists_its_names(save):
 
 def test_another_model_is_refused(save):
     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)], name="other")
-    with pytest.raises(InputError, match="model 'other' has no layers normalize"):
+    with pytest.raises(InputError, match="model 'other' lacks block1_conv1, crop, fc6"):
         load_weights(model, save(vgg16()))
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.torch
 
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 WIDTHS = (4, 8, 16, 32, 32)
-NARROW = {"num_classes": 5, "trunk_width": 4, "head_width": 8}
+NARROW = {"num_classes": 5, "backbone_width": 4, "head_width": 8}
 
 
 class CaffeFCN(nn.Module):
@@ -86,8 +86,8 @@ def test_logits_equal_torch_s_up_to_the_border(tmp_path, image, stride, build):
     torch.save(net.state_dict(), tmp_path / "a.pth")
     model = build(**NARROW, geometry="caffe")
     report = load_weights(model, tmp_path / "a.pth")
-    assert len(report.set) == len(net.state_dict()) == sum(len(x.weights) for x in model.layers)
-    assert report.left == ()
+    assert len(report.loaded) == len(net.state_dict()) == sum(len(x.weights) for x in model.layers)
+    assert report.skipped == ()
     with torch.no_grad():
         truth = net(prepared(image))[0].permute(1, 2, 0).numpy()
     logits = keras.ops.convert_to_numpy(model(image[None]))[0]
@@ -117,7 +117,7 @@ def test_the_first_convolution_is_exact_at_every_border_pixel(tmp_path, image):
 def test_a_32s_starts_a_16s(tmp_path):
     torch.save(CaffeFCN(32).state_dict(), tmp_path / "a.pth")
     report = load_weights(fcn16s(**NARROW, geometry="caffe"), tmp_path / "a.pth")
-    assert dict(report.left) == {
+    assert dict(report.skipped) == {
         "score_pool4": "not in the file: left as initialised",
         "upscore2": "not in the file: left as initialised",
         "upscore16": "not in the file: left as initialised",
@@ -130,7 +130,7 @@ def test_a_32s_starts_a_16s(tmp_path):
     [
         ({"num_classes": 6}, "score_fr.weight of shape 5x8x1x1 .* file's num_classes"),
         ({"head_width": 4}, "fc6.weight of shape 8x32x7x7 .* file's head_width"),
-        ({"trunk_width": 2}, "conv1_1.weight of shape 4x3x3x3 .* file's trunk_width"),
+        ({"backbone_width": 2}, "conv1_1.weight of shape 4x3x3x3 .* file's backbone_width"),
         ({"batch_norm": True}, "is a PyTorch-FCN checkpoint; build .* batch_norm=False"),
     ],
 )

@@ -18,7 +18,7 @@ from fcn_keras.weights.rules import Format
 # timm's file has other names beside torchvision's, so it comes first.
 FORMATS = (timm, torchvision, pytorch_fcn, batch_norm, weights_h5, keras_vgg16)
 KNOWN = (
-    "torchvision's or timm's VGG16, PyTorch-FCN, the batch-norm fcn_vgg16, Keras' VGG16 and "
+    "torchvision's or timm's VGGs, PyTorch-FCN, the batch-norm fcn_vgg16, Keras' VGGs and "
     "converted .weights.h5"
 )
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fcn_keras.weights.rules import IMAGENET, TRUNK, Format, Rule, torch_rules, vector
+from fcn_keras.weights.formats.torchvision import COUNTED
+from fcn_keras.weights.rules import COUNTER, IMAGENET, VGG16, Format, torch_batch_norm, torch_rules
 
 CONVOLUTIONS = {
     **{
         f"backbone.layer{name[5]}.{2 * (int(name[-1]) - 1)}": name  # block3_conv2 is layer3.2
-        for name in TRUNK
+        for name in VGG16
     },
     "head.fc6.0": "fc6",
     "head.fc7.0": "fc7",
@@ -31,24 +32,12 @@ NORMALIZATIONS = {
     "transpose_conv2.1": "upscore_pool4_bn",
     "transpose_conv3.1": "upscore8_bn",
 }
-VARIABLES = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "moving_mean",
-    "running_var": "moving_variance",
-}
 RULES = (
     *(rule for name, layer in CONVOLUTIONS.items() for rule in torch_rules(name, layer)),
-    *(
-        Rule(f"{name}.{source}", layer, variable, vector)
-        for name, layer in NORMALIZATIONS.items()
-        for source, variable in VARIABLES.items()
-    ),
+    *(rule for name, layer in NORMALIZATIONS.items() for rule in torch_batch_norm(name, layer)),
 )
 REQUIRED = frozenset(rule.source for rule in RULES)
-UNUSED = {
-    f"{name}.num_batches_tracked": "a counter that no output depends on" for name in NORMALIZATIONS
-}
+UNUSED = {f"{name}.{COUNTER}": COUNTED for name in NORMALIZATIONS}
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:

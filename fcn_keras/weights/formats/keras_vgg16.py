@@ -1,4 +1,4 @@
-"""Keras' own VGG16: ``vgg16_weights_tf_dim_ordering_tf_kernels{,_notop}.h5``.
+"""Keras' own VGG16 and VGG19: ``vgg16_weights_tf_dim_ordering_tf_kernels{,_notop}.h5``.
 
 Source: ``keras/src/applications/vgg16.py`` and ``imagenet_utils.py`` (mode "caffe": blue, green,
 red in 0..255 minus the mean). The released files have the layout of Keras 1, with names like
@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from fcn_keras.models.anatomy import backbone_of, part
+from fcn_keras.models.vgg import BACKBONES
 from fcn_keras.weights.rules import (
-    TRUNK,
     Format,
     Rule,
     bgr_kernel,
@@ -24,13 +25,8 @@ from fcn_keras.weights.rules import (
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 
-# layer in the file: layer here, layout of the kernel
-LAYERS = {
-    "block1_conv1": ("block1_conv1", bgr_kernel),
-    **{name: (name, kernel) for name in TRUNK[1:]},
-    "fc1": ("fc6", linear_7x7),
-    "fc2": ("fc7", linear),
-}
+# The hidden linear layers: layer here, layout of the kernel.
+LINEAR = {"fc1": ("fc6", linear_7x7), "fc2": ("fc7", linear)}
 VARIABLES = {"W_1": "kernel", "kernel": "kernel", "0": "kernel"}
 VARIABLES |= {"b_1": "bias", "bias": "bias", "1": "bias"}
 NAME = re.compile(r"(?P<layer>\w+)/(?:.*/)?(?:(?P=layer)_)?(?P<variable>W_1|b_1|kernel|bias|\d)")
@@ -40,23 +36,32 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
     if "normalize/scale" in tensors:
         return None
     rules = tuple(_rules(tensors))
-    if not {(layer, variable) for layer in TRUNK for variable in ("kernel", "bias")} <= {
-        (rule.layer, rule.variable) for rule in rules
-    }:
+    backbone = backbone_of(rule.layer for rule in rules)
+    found = {(rule.layer, rule.variable) for rule in rules if part(rule.layer) == "backbone"}
+    if backbone is None or len(found) != 2 * len(BACKBONES[backbone].names):
         return None
     unused = {
         name: "scores of ImageNet's classes, not the model's"
         for name in tensors
         if name.startswith("predictions/")
     }
-    normalization = minus(*reversed(MEAN_BGR))
-    return Format("Keras' VGG16", rules, normalization, pretrained=True, unused=unused)
+    return Format(
+        f"Keras' {BACKBONES[backbone].title}",
+        rules,
+        minus(*reversed(MEAN_BGR)),
+        pretrained=True,
+        backbone=backbone,
+        unused=unused,
+    )
 
 
 def _rules(names: Mapping[str, np.ndarray]) -> Iterator[Rule]:
     for name in names:
         found = NAME.fullmatch(name.removesuffix(":0"))
-        if found and found["layer"] in LAYERS:
-            layer, layout = LAYERS[found["layer"]]
-            variable = VARIABLES[found["variable"]]
-            yield Rule(name, layer, variable, layout if variable == "kernel" else vector)
+        if not found or not (found["layer"] in LINEAR or part(found["layer"]) == "backbone"):
+            continue
+        layer, layout = LINEAR.get(found["layer"], (found["layer"], kernel))
+        if layer == "block1_conv1":
+            layout = bgr_kernel
+        variable = VARIABLES[found["variable"]]
+        yield Rule(name, layer, variable, layout if variable == "kernel" else vector)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fcn_keras.weights.rules import (
-    TRUNK,
+    VGG16,
     Format,
     Rule,
     minus,
@@ -32,9 +32,9 @@ UPSCORES = {
     "upscore_pool4": "upscore_pool4",
     "upscore8": "upscore8",
 }
-TRUNK_RULES = tuple(
+BACKBONE_RULES = tuple(
     rule
-    for layer in TRUNK
+    for layer in VGG16
     for rule in torch_rules(
         layer.replace("block", "conv").replace("_conv", "_"),
         layer,
@@ -42,12 +42,12 @@ TRUNK_RULES = tuple(
     )
 )
 RULES = (
-    *TRUNK_RULES,
+    *BACKBONE_RULES,
     *(rule for name in ("fc6", "fc7", "score_fr") for rule in torch_rules(name, name)),
     *(rule for name in ("score_pool4", "score_pool3") for rule in torch_rules(name, name)),
     *(Rule(f"{name}.weight", layer, "kernel", torch_kernel) for name, layer in UPSCORES.items()),
 )
-REQUIRED = frozenset(rule.source for rule in TRUNK_RULES) | {"fc6.weight", "score_fr.weight"}
+REQUIRED = frozenset(rule.source for rule in BACKBONE_RULES) | {"fc6.weight", "score_fr.weight"}
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fcn_keras.weights.rules import TRUNK, Format, Normalization, Rule, kernel, vector
+from fcn_keras.models.anatomy import HEAD, backbone_of
+from fcn_keras.models.vgg import BACKBONES
+from fcn_keras.weights.rules import BATCH_NORM, Format, Normalization, Rule, kernel, vector
 
 NAME = re.compile(r"(?P<layer>\w+)/vars/(?P<index>\d)")
-ORDER = {layer: place for place, layer in enumerate((*TRUNK, "fc6", "fc7", "score_fr"))}
 CONVOLUTION = ("kernel", "bias")
-NORMALIZATION = ("gamma", "beta", "moving_mean", "moving_variance")
+NORMALIZATION = tuple(BATCH_NORM.values())
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
@@ -31,16 +32,20 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
                 variable = variables[index]
                 layout = kernel if variable == "kernel" else vector
                 rules.append(Rule(name, found["layer"], variable, layout))
-    rules.sort(key=lambda rule: ORDER.get(rule.layer, len(ORDER)))
     layers = {rule.layer for rule in rules}
-    if not layers.issuperset(TRUNK):
+    backbone = backbone_of(layers)
+    if backbone is None:
         return None
+    vgg = BACKBONES[backbone]
+    order = {layer: place for place, layer in enumerate((*vgg.names, *HEAD, "score_fr"))}
+    rules.sort(key=lambda rule: order.get(rule.layer.removesuffix("_bn"), len(order)))
     trained = "score_fr" in layers
     return Format(
-        "an FCN's weights" if trained else "a converted VGG16",
+        "an FCN's weights" if trained else f"a converted {vgg.title}",
         tuple(rules),
         _normalization(tensors),
         pretrained=not trained,
+        backbone=backbone,
         batch_norm="fc6_bn" in layers if trained else None,
         unused={"normalize/scale": "", "normalize/offset": ""},
     )

@@ -15,7 +15,7 @@ HEARTBEAT_SECONDS = 30
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
-def join(environment: Mapping[str, str] = os.environ) -> None:
+def initialize(environment: Mapping[str, str] = os.environ) -> None:
     """Joins the other processes, before anything else uses JAX.
 
     The three `VARIABLES` say where process 0 listens (``HOST:PORT``), how many processes there
@@ -43,7 +43,7 @@ def join(environment: Mapping[str, str] = os.environ) -> None:
         raise
     except (RuntimeError, ValueError) as error:
         raise InputError(
-            f"distributed: the processes can't meet ({str(error).splitlines()[0]}): set "
+            f"distributed: the processes can't connect ({str(error).splitlines()[0]}): set "
             f"{', '.join(VARIABLES)}, or start them under Slurm or Open MPI"
         ) from error
 
