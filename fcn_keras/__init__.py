@@ -18,12 +18,15 @@ from fcn_keras.errors import InputError
 from fcn_keras.inference import Segmenter
 from fcn_keras.models import init_from
 from fcn_keras.pretrained import fcn8s, fcn16s, fcn32s
-from fcn_keras.saving import load_model
+from fcn_keras.saving import ModelInfo, annotate, describe, load_model
 from fcn_keras.weights import load_weights
 
 __all__ = [
     "InputError",
+    "ModelInfo",
     "Segmenter",
+    "annotate",
+    "describe",
     "fcn8s",
     "fcn16s",
     "fcn32s",

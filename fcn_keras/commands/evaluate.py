@@ -13,7 +13,7 @@ from fcn_keras.commands import cli
 from fcn_keras.commands.progress import scores_table
 from fcn_keras.data import open_dataset
 from fcn_keras.evaluation import Evaluator
-from fcn_keras.saving import load_model
+from fcn_keras.saving import describe, load_model
 from fcn_keras.storage import replacing
 
 
@@ -46,8 +46,16 @@ class Options(cli.Options):
 def main(options: Options) -> None:
     console = Console()
     source = open_dataset(options.dataset, options.data_dir, options.split)
+    model = load_model(options.model)
+    known = describe(model)
+    if known.named and known.classes.names != source.classes.names:
+        console.print(
+            f"Warning: the model was trained on the classes of {known.classes.name}, which aren't "
+            f"those of {options.dataset}; they are compared by their numbers.",
+            markup=False,
+        )
     evaluator = Evaluator(
-        load_model(options.model),
+        model,
         batch_size=options.batch_size,
         bucket=options.bucket,
         squash=options.squash,

@@ -1,5 +1,7 @@
 """Class tables: what each label value means and the colour it is drawn in."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +36,12 @@ class ClassTable:
                 f"class table {self.name} has {len(self.names)} classes; labels are one byte and "
                 "255 is void, so give 1 to 255"
             )
+
+    @classmethod
+    def numbered(cls, count: int) -> ClassTable:
+        """The table of classes whose names nobody knows, in VOC's colours."""
+        colors = tuple(map(tuple, voc_color_map()[:count].tolist()))
+        return cls("unnamed", tuple(f"class {index}" for index in range(count)), colors)
 
     def __len__(self) -> int:
         return len(self.names)

@@ -10,6 +10,8 @@ import numpy as np
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 
+METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou")
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -36,6 +38,10 @@ class Scores:
     iou: np.ndarray
     accuracy: np.ndarray
     loss: float | None = None
+
+    def overall(self) -> dict[str, float]:
+        """The four metrics of the paper, by name."""
+        return {name: getattr(self, name) for name in METRICS}
 
     def to_dict(self, classes: Sequence[str]) -> dict:
         """For JSON: the metrics by name, and by class name in ``iou`` and ``accuracy``.

@@ -128,11 +128,15 @@ class Crop(keras.layers.Layer):
 
     The output is ``x[:, offset : offset + h, offset : offset + w]`` with ``h, w`` the reference's
     size, read at run time so that one model serves images of any size.
+
+    A model's last layer is one of these. Its `info` is a JSON text that tells what the scores mean
+    (`fcn_keras.saving.info`): as part of the configuration it goes wherever the layer goes.
     """
 
-    def __init__(self, offset: int = 0, **kwargs):
+    def __init__(self, offset: int = 0, info: str | None = None, **kwargs):
         super().__init__(**kwargs)
         self.offset = offset
+        self.info = info
 
     def call(self, x, reference):
         height, width = ops.shape(reference)[1:3]
@@ -144,4 +148,5 @@ class Crop(keras.layers.Layer):
         return (x_shape[0], *reference_shape[1:3], x_shape[3])
 
     def get_config(self):
-        return {**super().get_config(), "offset": self.offset}
+        config = {**super().get_config(), "offset": self.offset}
+        return config if self.info is None else {**config, "info": self.info}

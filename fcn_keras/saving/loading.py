@@ -11,6 +11,7 @@ import keras
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
 from fcn_keras.saving.compact import load_compact
+from fcn_keras.saving.info import describe
 
 
 def load_model(path: str | PathLike) -> keras.Model:
@@ -25,6 +26,10 @@ def load_model(path: str | PathLike) -> keras.Model:
         raise InputError(f"model {path} is not a file: name the .keras file of a trained model")
     model = load_compact(path) if path.suffix == ".safetensors" else _load_keras(path)
     num_classes(model, str(path))
+    try:
+        describe(model)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Source, Subset, open_dataset, steps_per_epoch
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
+from fcn_keras.saving import ModelInfo, annotate, package_version
 from fcn_keras.storage import SaveError, locked
 from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.config import TrainConfig
@@ -24,7 +26,7 @@ from fcn_keras.training.log import write_log
 from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
-from fcn_keras.training.run_folder import RunFolder
+from fcn_keras.training.run_folder import RunFolder, git_hash
 from fcn_keras.training.setup import Devices, build_model
 from fcn_keras.training.signals import StopRequest
 from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
@@ -69,7 +71,7 @@ def train(
     alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
     with alone, StopRequest() as stop:
         folder.check(config, resume)  # again: another run may have been here until now
-        run = _Loop(config, folder, reporter or Reporter(), stop)
+        run = _Loop(config, folder, reporter or Reporter(), stop, recipe)
         run.devices.barrier("every process has checked the folder")
         if run.writes:
             folder.start(config, recipe)
@@ -79,7 +81,12 @@ def train(
 
 class _Loop:
     def __init__(
-        self, config: TrainConfig, folder: RunFolder, reporter: Reporter, stop: StopRequest
+        self,
+        config: TrainConfig,
+        folder: RunFolder,
+        reporter: Reporter,
+        stop: StopRequest,
+        recipe: str | None,
     ):
         self.config, self.folder, self.stop = config, folder, stop
         self.devices = Devices(config)
@@ -94,6 +101,15 @@ class _Loop:
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
         self.model = build_model(config, len(self.source.classes), self.reporter.message)
+        self.info = ModelInfo(
+            classes=self.source.classes,
+            recipe=recipe,
+            dataset=config.dataset,
+            split=config.val_split,
+            commit=git_hash(),
+            version=package_version(),
+        )
+        annotate(self.model, self.info)  # now, so that names that can't be kept end no long run
         self.schedule = make_schedule(config, self.last_step)
         self.optimizer = make_optimizer(config, self.last_step)
         self.evaluator = Evaluator(
@@ -222,6 +238,7 @@ class _Loop:
         best = scores.mean_iou > progress.best_mean_iou
         progress.close_epoch(self._row(scores, progress, time.perf_counter() - started))
         if best and self.writes:
+            annotate(self.model, dataclasses.replace(self.info, scores=scores.overall()))
             self.folder.save_best(self.model)
         release(self.model)
         # After the best model: a row says that its epoch is done with.
@@ -250,10 +267,7 @@ class _Loop:
             "learning_rate": float(self.schedule(progress.step - 1)),
             "train_loss": progress.loss_sum / max(progress.pixels, 1),
             "val_loss": scores.loss,
-            "pixel_accuracy": scores.pixel_accuracy,
-            "mean_accuracy": scores.mean_accuracy,
-            "mean_iou": scores.mean_iou,
-            "fw_iou": scores.fw_iou,
+            **scores.overall(),
             "train_seconds": progress.seconds,
             "val_seconds": val_seconds,
             "images_per_second": images / progress.seconds,

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 
@@ -58,6 +59,17 @@ def test_the_table_and_the_json_hold_the_scores(model, folder, tmp_path, monkeyp
     output = capsys.readouterr().out
     assert "square" in output
     assert "33.33" in output
+
+
+def test_a_model_of_other_class_names_is_scored_with_a_warning(model, folder, monkeypatch, capsys):
+    trained = fcn_keras.load_model(model)
+    other = dataclasses.replace(SHAPES, name="[other]", names=tuple("abcdef"))
+    fcn_keras.annotate(trained, fcn_keras.ModelInfo(classes=other))
+    trained.save(folder / "other.keras")
+    data = ("--dataset", "folder", "--data-dir", folder, "--bucket", "64")
+    run(monkeypatch, folder / "other.keras", *data)
+    output = " ".join(capsys.readouterr().out.split())
+    assert "trained on the classes of [other], which aren't those of folder" in output
 
 
 def test_another_data_set_ends_in_one_line(model, folder, monkeypatch, capsys):

@@ -24,6 +24,7 @@ folder = sys.argv[1]
 image = np.load(folder + "/image.npy")
 model = keras.models.load_model(folder + "/model.keras")
 np.save(folder + "/logits.npy", keras.ops.convert_to_numpy(model(image[None], training=False))[0])
+model.save(folder + "/again.keras")
 """
 # The library's own ways to run a model, on a data set of one image.
 LIBRARY = (
@@ -39,6 +40,9 @@ np.save(folder + "/scores.npy", [scores.loss, averaged.loss, *scores.iou])
 np.save(folder + "/classes.npy", fcn_keras.Segmenter(folder + "/model.keras", bucket=32)(image))
 """
 )
+
+
+INFO = fcn_keras.ModelInfo(classes=SHAPES, recipe="shapes", scores={"mean_iou": 0.25})
 
 
 class Source(list):
@@ -58,6 +62,7 @@ def saved(tmp_path_factory):
     mask = random.choice([0, 1, 2, 3, 4, 5, VOID], (37, 53)).astype(np.uint8)
     np.save(folder / "image.npy", image)
     np.save(folder / "mask.npy", mask)
+    fcn_keras.annotate(model, INFO)
     model.save(folder / "model.keras")
     return folder, model, image, mask
 
@@ -79,6 +84,7 @@ def test_keras_loads_the_file_in_a_fresh_process(saved):
     run(PLAIN_KERAS, folder, "jax")
     logits = Segmenter(folder / "model.keras", bucket=1).logits(image)
     assert_same(logits, np.load(folder / "logits.npy"))
+    assert fcn_keras.describe(keras.models.load_model(folder / "again.keras")) == INFO
 
 
 @pytest.mark.slow
@@ -100,6 +106,7 @@ def test_other_backends_compute_the_same(saved, backend):
     source = Source([(image, mask)])
     scores = Evaluator(model, bucket=32).run(source)
     averaged = Evaluator(model, bucket=32, flip=True, scales=(0.5, 1)).run(source)
+    assert fcn_keras.describe(keras.models.load_model(folder / "again.keras")) == INFO
     expected = [scores.loss, averaged.loss, *scores.iou]
     np.testing.assert_allclose(np.load(folder / "scores.npy"), expected, atol=2e-3)
 

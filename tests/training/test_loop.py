@@ -5,7 +5,9 @@ import json
 import keras
 import pytest
 
+import fcn_keras
 from fcn_keras import InputError
+from fcn_keras.data.classes import SHAPES
 from fcn_keras.storage import locked
 from fcn_keras.training import train
 
@@ -31,6 +33,15 @@ def test_leaves_the_run_folder(whole, config):
     assert [(row["epoch"], row["step"]) for row in log] == [("1", "3"), ("2", "6"), ("3", "9")]
     assert whole.best_mean_iou == max(float(row["mean_iou"]) for row in log)
     assert not list(whole.folder.path.glob("*tmp*"))
+
+
+def test_the_best_model_knows_its_classes_and_its_scores(whole, config):
+    info = fcn_keras.describe(keras.models.load_model(whole.folder.best))
+    assert info.classes == SHAPES
+    assert (info.dataset, info.split) == ("shapes", "val")
+    best = max(rows(whole.folder.log), key=lambda row: float(row["mean_iou"]))
+    assert info.scores.keys() == {"pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou"}
+    assert all(info.scores[name] == float(best[name]) for name in info.scores)
 
 
 def test_validates_every_second_epoch_and_after_the_last(config, whole, tmp_path, script):
