@@ -2,7 +2,7 @@
 
 
 class InputError(ValueError):
-    """A file, argument or option that can't be used as given.
+    """Bad input: a file, argument or option that can't be used as given.
 
     The message is one line that names the file or argument, the value found, and the fix. The
     command-line programs print it after ``error:`` and exit with status 2.

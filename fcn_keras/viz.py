@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,9 @@ from PIL import Image
 from fcn_keras.data.classes import VOID, ClassTable
 from fcn_keras.errors import InputError
 from fcn_keras.storage import replacing
+
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from matplotlib.figure import Figure
 
 # log.csv's columns, one axis each: title, and (column, label) of its lines.
 CURVES = (
@@ -33,7 +37,7 @@ COLUMN_INCHES = 3
 
 
 def save_mask(path: str | PathLike, mask: np.ndarray, classes: ClassTable) -> None:
-    """Writes class ids uint8 ``(H, W)`` as a palette PNG, in the way of PASCAL VOC's masks.
+    """Writes class ids, uint8 ``(H, W)``, as a palette PNG like PASCAL VOC's masks.
 
     The pixels are the class ids; the palette gives them the class colours.
     """
@@ -61,12 +65,12 @@ def overlay(
 
 
 def save_image(path: str | PathLike, image: Image.Image | np.ndarray) -> None:
-    """Writes an image in the format that the file's ending names, whole or not at all.
+    """Writes an image in the format that the file's extension names, whole or not at all.
 
-    The folder is made if need be.
+    The folder is created if it doesn't exist.
 
     Raises:
-        InputError: no format has this ending.
+        InputError: no format has this extension.
         SaveError: it can't be written.
     """
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
@@ -85,7 +89,7 @@ def panel(
     classes: ClassTable,
     path: str | PathLike,
 ) -> None:
-    """Draws one row a sample, image | truth | prediction, with a legend of the classes in it.
+    """Draws a row a sample, image | truth | prediction, and a legend of the classes that occur.
 
     Args:
         images: uint8 ``(H, W, 3)`` each; sizes may differ.
@@ -156,6 +160,6 @@ def curves(csv_path: str | PathLike, png_path: str | PathLike) -> None:
     _save_figure(figure, png_path)
 
 
-def _save_figure(figure, path: str | PathLike) -> None:
+def _save_figure(figure: Figure, path: str | PathLike) -> None:
     with replacing(Path(path)) as temporary:
         figure.savefig(temporary, dpi=120)

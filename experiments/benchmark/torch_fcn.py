@@ -24,6 +24,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Subtracts the mean and divides by the standard deviation of each channel."""
         return (pixels - self.mean) / self.std
 
 
@@ -86,6 +87,7 @@ class FCN(nn.Module):
         return pools
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The logits."""
         _, _, pool3, pool4, x = self.pools(pixels)
         for layer in (self.fc6, self.fc7):
             x = dropout(relu(layer(x), inplace=True), self.dropout, self.training)

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from experiments.benchmark.case import Case, Contender, Tell
 
@@ -21,14 +21,15 @@ MIN_SECONDS = 0.2
 
 MEGABYTE = 1e6
 
+T = TypeVar("T")
+
 
 class Built(NamedTuple):
-    """A contender that is ready: what to time, how to wait for its outputs, and the most megabytes
-    it has held on an accelerator (None without one)."""
+    """A contender that is ready to be timed."""
 
     call: Callable[[], Any]
-    wait: Callable[[Any], Any]
-    device_peak: Callable[[], float | None]
+    wait: Callable[[Any], Any]  # takes what `call` returned
+    device_peak: Callable[[], float | None]  # megabytes held on an accelerator; None without one
 
 
 @dataclass
@@ -82,7 +83,7 @@ def process() -> Executor:
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
 
 
-def apart(function: Callable, *args):
+def apart(function: Callable[..., T], *args: Any) -> T:
     """``function(*args)`` in a process of its own, so that this one stays small."""
     with process() as other:
         return other.submit(function, *args).result()

@@ -47,6 +47,7 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    """Does what is left of each run, and writes the tables again after each."""
     plan = {run.name: run for run in PLANS[options.plan]}
     unknown = set(options.only) - plan.keys()
     if unknown:

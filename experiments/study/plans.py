@@ -12,6 +12,7 @@ class Evaluation:
 
     @property
     def name(self) -> str:
+        """The split and the options, in one word."""
         words = (word.removeprefix("--").replace(".", "") for word in self.options)
         return "-".join((self.split, *words))
 

@@ -35,11 +35,13 @@ ARCHIVES = {
 
 
 def fetch(name: str, root: str | Path, progress: ProgressCallback | None = None) -> Path:
-    """Download an archive of `ARCHIVES` into `root`, unpack it there and return its folder.
+    """Downloads an archive of `ARCHIVES` into `root`, unpacks it there and returns its folder.
 
-    A folder that is there already is left alone; an archive that is there already is not fetched
-    again, so a copy from elsewhere can be put into `root` by hand. Raises `InputError` where
-    fetching, verifying or unpacking fails.
+    A folder that exists is left alone; an archive that exists is not fetched again, so a copy from
+    elsewhere can be put into `root` by hand.
+
+    Raises:
+        InputError: fetching, verifying or unpacking fails.
     """
     if name not in ARCHIVES:
         raise InputError(f"no archive named {name!r}; choose from {', '.join(ARCHIVES)}")
@@ -52,11 +54,14 @@ def fetch(name: str, root: str | Path, progress: ProgressCallback | None = None)
 
 
 def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
-    """Unpack a tar archive into `folder` and return what came to lie there.
+    """Unpacks a tar archive into `folder` and returns the paths it created there.
 
-    Everything is unpacked aside first and then moved, so that a broken archive leaves nothing.
-    Raises `InputError` for a damaged archive, for entries that would leave the folder or are no
-    plain files (`tarfile`'s data filter), and where a name is taken already.
+    Everything is unpacked in a temporary folder first and then moved, so that a broken archive
+    leaves nothing behind.
+
+    Raises:
+        InputError: the archive is damaged, an entry would leave the folder or is not a plain file
+            (`tarfile`'s data filter), or a name is taken.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import random
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +18,13 @@ from fcn_keras.imagenet import MEAN_PIXEL
 class Augmentation:
     """What training does to a sample, in this order.
 
-    Change brightness, contrast and saturation by up to the fraction `color_jitter` (0: not at all);
-    with `scale_probability` resize by a factor drawn from `scale` (image bilinear, mask nearest);
-    pad to `crop_size` (image: channel mean, mask: void); crop a random square of `crop_size`
-    pixels; mirror left-right with `flip_probability`.
+    Changes brightness, contrast and saturation by up to the fraction `color_jitter` (0: not at
+    all); with `scale_probability` resizes by a factor drawn from `scale` (image bilinear, mask
+    nearest); pads to `crop_size` (image: channel mean, mask: void); crops a random square of
+    `crop_size` pixels; mirrors left-right with `flip_probability`.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     crop_size: int = 480
@@ -29,7 +33,7 @@ class Augmentation:
     flip_probability: float = 0.5
     color_jitter: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.crop_size < 1:
             raise InputError(f"crop_size is {self.crop_size}; give at least 1 pixel")
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -41,14 +45,16 @@ class Augmentation:
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Augment one sample; the result depends on nothing but the arguments.
+        """Augments one sample; the result depends only on the arguments.
 
         Args:
-            image: uint8 `(H, W, 3)`.
-            mask: uint8 `(H, W)`.
-            seed: decides every random choice.
+            image: uint8 ``(H, W, 3)``.
+            mask: uint8 ``(H, W)``.
+            seed: Decides every random choice.
 
-        Returns the image uint8 `(crop_size, crop_size, 3)` and mask uint8 of the same size.
+        Returns:
+            The image, uint8 ``(crop_size, crop_size, 3)``, and the mask, uint8
+            ``(crop_size, crop_size)``.
         """
         transform = _compose(self, threading.get_ident())
         # One stream for all steps: Compose's own seeding gives each step the same numbers, so
@@ -59,7 +65,7 @@ class Augmentation:
 
 
 @lru_cache(maxsize=64)
-def _compose(options: Augmentation, thread: int):
+def _compose(options: Augmentation, thread: int) -> Any:
     """The `albumentations.Compose` of one thread: it holds random state that can't be shared."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network
     import albumentations as A

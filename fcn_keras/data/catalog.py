@@ -14,16 +14,17 @@ NAMES = ("shapes", "voc2012", "camvid", "folder", "tfds:NAME")
 
 
 def open_dataset(name: str, root: str | Path | None = None, split: str = "train") -> Source:
-    """Open one split of a data set.
+    """Opens one split of a data set.
 
     Args:
         name: "shapes" (the built-in set, drawn on first use), "voc2012", "camvid", "folder" (the
             user's own) or "tfds:NAME" for a TensorFlow Datasets builder.
-        root: the folder of the data set; only "shapes" and "tfds:NAME" have a default.
-        split: "train", "val" or what else the set offers.
+        root: The folder of the data set; only "shapes" and "tfds:NAME" have a default.
+        split: "train", "val" or whatever else the set offers.
 
-    Raises `InputError` for an unknown name or split, a missing folder, an empty split, or files
-    that the split names but the folder lacks.
+    Raises:
+        InputError: the name or the split is unknown, the folder is missing, the split is empty, or
+            it names files that the folder lacks.
     """
     if name.startswith("tfds:"):
         from fcn_keras.data.tfds import tfds_source
@@ -39,7 +40,7 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
 
 
 def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
-    """Like `open_dataset` for the sets that are files, without looking whether each exists."""
+    """Like `open_dataset` for sets made of files, without checking that each file exists."""
     if name == "shapes":
         root = Path(root) if root else shapes.default_root()
         if not (root / SPLITS_FOLDER).is_dir():

@@ -1,4 +1,4 @@
-"""Looking through a whole data set before training on it."""
+"""Checks a whole data set before training on it."""
 
 import os
 from collections import Counter
@@ -16,7 +16,7 @@ from fcn_keras.errors import InputError
 
 @dataclass
 class SplitReport:
-    """What a split holds: per class the images with it and its pixels, and the void pixels."""
+    """What a split holds: images and pixels of each class, and void pixels."""
 
     samples: int
     images: np.ndarray  # (C,) int64
@@ -27,7 +27,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a sample: one line that names the file and the fix."""
+    """What is wrong with a sample: one line that names the file and the fix."""
 
     split: str
     sample: str
@@ -36,7 +36,7 @@ class Problem:
 
 @dataclass
 class DataReport:
-    """The outcome of `check`: it is good where `problems` is empty."""
+    """The outcome of `check`: the data is fine if `problems` is empty."""
 
     classes: ClassTable
     splits: dict[str, SplitReport]
@@ -64,18 +64,19 @@ def check(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataReport:
-    """Read every file of the given splits and count the labels.
+    """Reads every file of the given splits and counts the labels.
 
     Problems are files that are missing or can't be read, whatever `read_image` and `read_mask`
     refuse, sizes that differ, masks without a labelled pixel, and ids that occur twice, in one
     split or in several (so don't give splits that overlap on purpose).
 
     Args:
-        sources: the splits by name, all of one class table.
-        workers: threads; as many as cores if None.
-        progress: called with the samples done and all samples.
+        sources: The splits by name, all with one class table.
+        workers: Threads; None uses one per core.
+        progress: Called with the samples done and their total.
 
-    Raises `InputError` where no split is given.
+    Raises:
+        InputError: no split is given.
     """
     if not sources:
         raise InputError("no split to check; name at least one")

@@ -18,14 +18,15 @@ VOID_COLOR = (224, 224, 192)
 class ClassTable:
     """Names and colours of a data set's classes, indexed by class id.
 
-    Raises `InputError` where the names and colours don't pair up or the ids reach 255 (void).
+    Raises:
+        InputError: the numbers of names and colours differ, or the ids reach 255 (void).
     """
 
     name: str
     names: tuple[str, ...]
     colors: tuple[tuple[int, int, int], ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.names) != len(self.colors):
             raise InputError(
                 f"class table {self.name} has {len(self.names)} names but {len(self.colors)} "
@@ -48,7 +49,7 @@ class ClassTable:
 
     @property
     def palette(self) -> np.ndarray:
-        """(256, 3) uint8 RGB: class colours first, VOC's colour map after them, 255 the void's."""
+        """RGB by label, uint8 ``(256, 3)``: the classes, then VOC's colour map; 255 is void."""
         palette = voc_color_map()
         palette[: len(self)] = self.colors
         palette[VOID] = VOID_COLOR
@@ -56,7 +57,7 @@ class ClassTable:
 
 
 def voc_color_map() -> np.ndarray:
-    """(256, 3) uint8: PASCAL VOC's colour map (VOC development kit, VOClabelcolormap.m).
+    """PASCAL VOC's colour map, uint8 ``(256, 3)`` (VOC development kit, VOClabelcolormap.m).
 
     Bits 0, 3, 6 of the label go to red, 1, 4, 7 to green and 2, 5 to blue, most significant first.
     """

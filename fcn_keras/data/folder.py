@@ -15,14 +15,14 @@ VAL_PERCENT = 20
 def folder_source(root: str | Path, split: str = "train") -> FileSource:
     """A split of a folder with `images/`, `masks/` and `classes.txt`.
 
-    An image and its mask (a PNG) have the same name but for the ending. The split's names are the
-    lines of `SPLIT.txt`; without such files, `train` and `val` share the images by a hash of each
-    name, about one in five going to `val`, so that adding photos never moves one from one split
-    to the other. Masks hold class ids (palette or gray) or, where `classes.txt` gives colours,
-    those colours.
+    An image and its mask (a PNG) share a name up to the extension. The split's names are the lines
+    of `SPLIT.txt`; without such files, a hash of its name puts each image into `train` or, about
+    one in five, into `val`, so that adding photos never moves one between the splits. Masks hold
+    class ids (palette or gray) or, if `classes.txt` gives colours, those colours.
 
-    Raises `InputError` for a missing folder or file, an image without a mask, two images of one
-    name, an unknown split or an empty one.
+    Raises:
+        InputError: a folder or file is missing, two images share a name, or the split is unknown,
+            empty or names an image that isn't there.
     """
     root = Path(root).expanduser()
     classes, has_colors = read_classes(root / "classes.txt")
@@ -39,20 +39,27 @@ def folder_source(root: str | Path, split: str = "train") -> FileSource:
 
 
 def read_classes(path: Path) -> tuple[ClassTable, bool]:
-    """Read `classes.txt`: a class a line, `name` or `name red green blue`; line n is class n - 1.
+    """Reads `classes.txt`: a class a line, `name` or `name red green blue`; line n is class n - 1.
 
-    Returns the table and whether it gives the colours (else VOC's colour map fills them in).
+    Returns:
+        The table, and whether the file gives the colours (if not, they are VOC's colour map).
+
+    Raises:
+        InputError: the file is missing or empty, repeats a name or a colour, or gives colours for
+            some classes only.
     """
     if not path.is_file():
         raise InputError(f"class list {path} does not exist; write one class a line")
-    names, colors = [], []
+    names: list[str] = []
+    colors: list[tuple[int, int, int]] = []
     for line in path.read_text().splitlines():
         words = line.split()
         if not words:
             continue
         color = words[-3:] if len(words) > 3 else []
         if color and all(word.isdecimal() and int(word) < 256 for word in color):
-            colors.append(tuple(int(word) for word in color))
+            red, green, blue = map(int, color)
+            colors.append((red, green, blue))
             words = words[:-3]
         names.append(" ".join(words))
     if not names:

@@ -1,4 +1,4 @@
-"""Reading photos and label masks from files, refusing whatever would be silently wrong."""
+"""Reads photos and label masks, and refuses whatever would be silently wrong."""
 
 import io
 from pathlib import Path
@@ -9,21 +9,26 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fcn_keras.data.classes import VOID, VOID_COLOR
 from fcn_keras.errors import InputError
 
+Colors = tuple[tuple[int, int, int], ...]
+"""RGB by class id."""
+
 _EXIF_ORIENTATION = 0x0112
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a photo as uint8 RGB `(H, W, 3)`, upright as a viewer shows it (EXIF orientation).
+    """Reads a photo as uint8 RGB ``(H, W, 3)``, upright as a viewer shows it (EXIF orientation).
 
-    Grayscale and palette pictures become RGB. Raises `InputError` for a file that is missing,
-    truncated or no picture, and for CMYK, 16-bit or transparent pixels, which have no single
-    right conversion to 8-bit RGB.
+    Grayscale and palette pictures become RGB.
+
+    Raises:
+        InputError: the file is missing, truncated or not a picture, or has CMYK, 16-bit or
+            transparent pixels, which have no single right conversion to 8-bit RGB.
     """
     return _to_rgb(_open("image", path), Path(path).name)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """`read_image` for a picture in memory; `name` is for the messages."""
+    """Like `read_image`, for a picture in memory; `name` is for the messages."""
     return _to_rgb(_decode("image", io.BytesIO(data), name), name)
 
 
@@ -34,7 +39,7 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         raise InputError(f"image {name} has {image.mode} pixels (over 8 bits); convert it to 8-bit")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             raise InputError(f"image {name} has transparent pixels; flatten it to RGB")
     return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
@@ -46,7 +51,7 @@ def exif_orientation(path: str | Path) -> int:
 
 
 def conversions(path: str | Path) -> list[str]:
-    """What `read_image` does to a picture beyond decoding it, in words; mostly nothing."""
+    """What `read_image` does to a picture beyond decoding it, in words; usually nothing."""
     done = []
     with Image.open(path) as image:
         if image.mode != "RGB":
@@ -59,19 +64,20 @@ def conversions(path: str | Path) -> list[str]:
 def read_mask(
     path: str | Path,
     num_classes: int,
-    colors: tuple[tuple[int, int, int], ...] | None = None,
+    colors: Colors | None = None,
     *,
     ignore_label: int | None = None,
 ) -> np.ndarray:
-    """Read a label mask as uint8 `(H, W)`: class ids 0..num_classes-1 and 255 = void.
+    """Reads a label mask as uint8 ``(H, W)``: class ids 0..num_classes-1 and 255 = void.
 
     Palette PNGs give their indices and gray ones their values; pixels equal to `ignore_label`
     become void. With `colors` (class id -> RGB) an RGB mask is translated colour by colour,
-    (224, 224, 192) being void, and so is a palette PNG all of whose used colours are in the table.
-    An SBD `.mat` file gives its segmentation.
+    (224, 224, 192) being void, and so is a palette PNG if the table has all its used colours. An
+    SBD `.mat` file gives its segmentation.
 
-    Raises `InputError` for a file that is missing, truncated or a JPEG, for a colour picture
-    without `colors` or with a colour outside it, and for a label out of range.
+    Raises:
+        InputError: the file is missing, truncated or a JPEG, a colour picture comes without
+            `colors` or has a colour outside it, or a label is out of range.
     """
     path = Path(path)
     if path.suffix == ".mat":
@@ -84,7 +90,7 @@ def read_mask(
 
 
 def decode_mask(data: bytes, name: str, num_classes: int, first_label: int = 0) -> np.ndarray:
-    """`read_mask` for a picture in memory whose class ids start at `first_label`.
+    """Like `read_mask`, for a picture in memory whose class ids start at `first_label`.
 
     `name` is for the messages.
     """
@@ -109,8 +115,8 @@ def _open(kind: str, path: str | Path) -> Image.Image:
     return _decode(kind, path, str(path))
 
 
-def _decode(kind: str, file, name: str) -> Image.Image:
-    """Open and decode a picture; whatever goes wrong is the file's fault."""
+def _decode(kind: str, file: str | Path | io.BytesIO, name: str) -> Image.Image:
+    """Opens and decodes a picture; whatever goes wrong is the file's fault."""
     try:
         with Image.open(file) as image:
             image.load()
@@ -120,12 +126,13 @@ def _decode(kind: str, file, name: str) -> Image.Image:
     return image
 
 
-def _labels_of(image: Image.Image, name: str, colors) -> np.ndarray:
+def _labels_of(image: Image.Image, name: str, colors: Colors | None) -> np.ndarray:
     if image.format == "JPEG":
         raise InputError(f"mask {name} is a JPEG, whose compression alters labels; save it as PNG")
     if image.mode == "P" and colors is not None:
         rgb = image.convert("RGB")
-        if {color for _, color in rgb.getcolors()} <= {*map(tuple, colors), VOID_COLOR}:
+        used = rgb.getcolors() or ()  # never None: a palette has at most 256 colours
+        if {color for _, color in used} <= {*colors, VOID_COLOR}:
             return _labels_of_colors(np.array(rgb), name, colors)
     if image.mode in ("P", "L", "1", "I", "I;16", "I;16B"):
         return np.array(image).astype(np.int32)
@@ -139,7 +146,7 @@ def _labels_of(image: Image.Image, name: str, colors) -> np.ndarray:
     return _labels_of_colors(np.array(image.convert("RGB")), name, colors)
 
 
-def _labels_of_colors(rgb: np.ndarray, name: str, colors) -> np.ndarray:
+def _labels_of_colors(rgb: np.ndarray, name: str, colors: Colors) -> np.ndarray:
     codes = rgb.astype(np.int32) @ (1 << 16, 1 << 8, 1)
     labels = np.full(codes.shape, -1, np.int32)
     for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:

@@ -1,4 +1,4 @@
-"""Data sets given as text files of image and mask paths, CamVid among them."""
+"""Data sets given as lists of image and mask paths, CamVid among them."""
 
 from pathlib import Path
 
@@ -12,8 +12,11 @@ def pairs_source(
 ) -> FileSource:
     """A split listed in `root/SPLIT.txt`, one `image mask` pair of paths relative to `root` a line.
 
-    A sample's id is its image's file name without the ending. Pixels labelled `ignore_label` are
-    void. Raises `InputError` for a missing or empty list and for a line that is no pair.
+    A sample's id is its image's file name without the extension. Pixels labelled `ignore_label`
+    are void.
+
+    Raises:
+        InputError: the list is missing or empty, or a line is not a pair.
     """
     root = Path(root).expanduser()
     path = root / f"{split}.txt"

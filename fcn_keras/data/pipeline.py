@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,10 @@ _BUFFERED_BATCHES = 4
 
 
 def steps_per_epoch(num_samples: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the rest of a training epoch is dropped.
+    """Full batches in an epoch; the samples left over are dropped.
 
-    Raises `InputError` where not even one batch can be filled.
+    Raises:
+        InputError: the samples don't fill one batch.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; give at least 1")
@@ -44,19 +46,30 @@ def train_batches(
     start_step: int = 0,
     workers: int = 0,
     shard: tuple[int, int] = (0, 1),
-) -> Iterator[dict[str, np.ndarray]]:
+) -> Generator[dict[str, np.ndarray], None, None]:
     """Endless augmented batches, each epoch in a new order.
 
-    Batch k is a pure function of `(seed, k)`: it doesn't depend on the number of worker processes,
-    and `start_step=k` starts there. `batch_size` counts the samples of all processes; `shard` is
-    (process index, process count) and yields that process's consecutive rows of each batch.
-
-    Yields dicts of "image" uint8 `(B, S, S, 3)`, "mask" uint8 `(B, S, S)` and "index" int64
-    `(B,)`, the samples' positions in `source`. Close the generator to end the workers; they also
+    Batch k is a pure function of ``(seed, k)``: it doesn't depend on the number of worker
+    processes, and ``start_step=k`` starts there. Close the generator to end the workers; they also
     end with this process, however it ends.
 
-    Raises `InputError` for a batch that the split can't fill or the shards can't divide, and
-    whatever reading a sample raises.
+    Args:
+        source: The samples.
+        batch_size: Samples in a batch, those of all training processes together.
+        augmentation: What is done to each sample.
+        seed: Decides the order and the augmentation.
+        start_step: The first batch.
+        workers: Processes that read and augment; 0 uses threads of this one.
+        shard: Index of this training process and their number; each gets its consecutive rows of
+            each batch.
+
+    Returns:
+        Dicts of "image" uint8 ``(B, S, S, 3)``, "mask" uint8 ``(B, S, S)`` and "index" int64
+        ``(B,)``, the samples' positions in `source`.
+
+    Raises:
+        InputError: the split can't fill a batch, the shards can't divide it, or a sample can't be
+            read.
     """
     import grain
 
@@ -88,7 +101,7 @@ def train_batches(
 
 
 def _let_grain_read_flags() -> None:
-    """grain's workers read absl flags, which raise until a main has parsed them; ours never do."""
+    """Lets grain's workers read absl flags, which raise until a main program has parsed them."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -115,12 +128,14 @@ def _end_with_parent() -> None:
     thread that started the worker, and grain's ends before the parent does.) With the last worker
     goes the tracker of shared memory, which removes what was on its way.
     """
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker
+    wait([parent.sentinel])
     os._exit(1)
 
 
-def _stream(batches) -> Iterator[dict[str, np.ndarray]]:
-    """Hand grain's batches on as ordinary arrays and end the workers with the stream.
+def _stream(batches: Any) -> Generator[dict[str, np.ndarray], None, None]:
+    """Hands grain's batches on as ordinary arrays and ends the workers with the stream.
 
     Workers send arrays in shared memory, which would outlive a consumer that still holds one.
     """

@@ -25,18 +25,27 @@ _HUES = (0.0, 0.13, 0.36, 0.57, 0.79)  # class 1.., leaning only: each object is
 
 
 def default_root() -> Path:
-    """Where the set is kept when no folder is given: the user's cache."""
+    """Where the set is kept if no folder is given: in the user's cache."""
     return cache_folder() / f"shapes-v{VERSION}"
 
 
 def write_shapes(
     root: str | Path, *, train: int = 400, val: int = 100, size: int = 128, seed: int = 0
 ) -> None:
-    """Draw the set into `root` in the VOC layout; the folder appears whole or not at all.
+    """Draws the set into `root` in the VOC layout; the folder appears whole or not at all.
 
-    Training images are `size x size` pixels; the sides of validation images vary by up to a
-    quarter around it. Does nothing if another process finished the same folder first. Raises
-    `InputError` for a folder that holds other files.
+    Does nothing if another process finished the same folder first.
+
+    Args:
+        root: The folder to create.
+        train: Training images.
+        val: Validation images.
+        size: Height and width of training images, pixels; the sides of validation images differ
+            from it by up to a quarter.
+        seed: Decides every pixel.
+
+    Raises:
+        InputError: the folder holds other files.
     """
     root = Path(root)
     if not (root / "ImageSets").is_dir() and root.is_dir() and any(root.iterdir()):
@@ -55,7 +64,9 @@ def write_shapes(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _write_split(root: Path, split: str, count: int, size: int, seeds: np.random.SeedSequence):
+def _write_split(
+    root: Path, split: str, count: int, size: int, seeds: np.random.SeedSequence
+) -> None:
     lists = root / "ImageSets" / "Segmentation"
     for folder in (lists, root / "JPEGImages", root / "SegmentationClass"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +85,7 @@ def _write_split(root: Path, split: str, count: int, size: int, seeds: np.random
 
 
 def draw_sample(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """One image uint8 `(height, width, 3)` with its mask uint8 `(height, width)`, 255 = void."""
+    """An image, uint8 ``(height, width, 3)``, and its mask, uint8 ``(height, width)``."""
     image = _background(rng, height, width)
     mask = np.zeros((height, width), np.uint8)
     side = min(height, width)
@@ -114,7 +125,7 @@ def _distance(shape: str, u: np.ndarray, v: np.ndarray, radius: float) -> np.nda
 
 
 def _star_distance(u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
-    """A five-pointed star: fold the plane into one half point and measure to its one edge."""
+    """Of a five-pointed star: folds the plane into half a point, which has one edge."""
     sector = np.pi / 5
     angle = np.abs((np.arctan2(v, u) + sector) % (2 * sector) - sector)
     r = np.hypot(u, v)
@@ -125,8 +136,10 @@ def _star_distance(u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
     return edge[1] * along - edge[0] * across
 
 
-def _paint(rng: np.random.Generator, label: int, u, v, radius: float) -> np.ndarray:
-    """The object's surface `(H, W, 3)`: a jittered class hue, shaded, some of it striped."""
+def _paint(
+    rng: np.random.Generator, label: int, u: np.ndarray, v: np.ndarray, radius: float
+) -> np.ndarray:
+    """The object's surface ``(H, W, 3)``: a jittered class hue, shaded, sometimes striped."""
     hue = (_HUES[label - 1] + rng.normal(0, 0.03)) % 1
     saturation, value = rng.uniform(0.6, 0.95), rng.uniform(0.6, 1.0)
     color = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
@@ -137,7 +150,7 @@ def _paint(rng: np.random.Generator, label: int, u, v, radius: float) -> np.ndar
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A muted texture `(H, W, 3)`: smooth noise at three scales between two dull colours."""
+    """A muted texture ``(H, W, 3)``: smooth noise at three scales between two dull colours."""
     noise = np.zeros((height, width))
     for cells, weight in ((3, 1.0), (9, 0.6), (30, 0.35)):
         grid = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))

@@ -19,7 +19,8 @@ def contact_sheet(
 ) -> np.ndarray:
     """The first `count` samples of training with `seed`, each image left of its coloured mask.
 
-    Returns uint8 RGB `(rows * (S + 4), columns * (2 * S + 4), 3)` for a crop size S.
+    Returns:
+        uint8 RGB ``(rows * (S + 4), columns * (2 * S + 4), 3)`` for a crop size S.
     """
     count = min(count, len(source))
     stream = train_batches(source, batch_size=count, augmentation=augmentation, seed=seed)

@@ -7,19 +7,24 @@ from typing import Protocol
 import numpy as np
 
 from fcn_keras.data.classes import ClassTable
-from fcn_keras.data.images import exif_orientation, read_image, read_mask
+from fcn_keras.data.images import Colors, exif_orientation, read_image, read_mask
 from fcn_keras.errors import InputError
 
 
 class Source(Protocol):
     """Random access to image/mask pairs; picklable, so that worker processes can hold one.
 
-    `source[i]` is an image uint8 `(H, W, 3)` RGB and a mask uint8 `(H, W)` of class ids with
-    255 = void, both of one height and width.
+    ``source[i]`` is an image, uint8 ``(H, W, 3)`` RGB, and a mask of the same height and width,
+    uint8 ``(H, W)`` of class ids with 255 = void.
     """
 
-    classes: ClassTable
-    ids: tuple[str, ...]
+    @property
+    def classes(self) -> ClassTable:
+        """What the labels mean."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """A name for each sample."""
 
     def __len__(self) -> int: ...
 
@@ -30,14 +35,20 @@ class Source(Protocol):
 class FileSource:
     """Image and mask files, one pair a sample.
 
-    `colors` lets RGB masks be translated; `ignore_label` is a label value that means void.
+    Attributes:
+        classes: What the labels mean.
+        ids: A name for each sample.
+        images: The image files.
+        masks: The mask files.
+        colors: RGB by class id, for RGB masks.
+        ignore_label: A label value that means void.
     """
 
     classes: ClassTable
     ids: tuple[str, ...]
     images: tuple[Path, ...]
     masks: tuple[Path, ...]
-    colors: tuple[tuple[int, int, int], ...] | None = None
+    colors: Colors | None = None
     ignore_label: int | None = None
 
     def __len__(self) -> int:
@@ -49,17 +60,21 @@ class FileSource:
         return image, mask
 
     def image(self, index: int) -> np.ndarray:
-        """The image alone, uint8 `(H, W, 3)`."""
+        """The image alone, uint8 ``(H, W, 3)``."""
         return read_image(self.images[index])
 
     def mask(self, index: int) -> np.ndarray:
-        """The mask alone, uint8 `(H, W)`."""
+        """The mask alone, uint8 ``(H, W)``."""
         return read_mask(
             self.masks[index], len(self.classes), self.colors, ignore_label=self.ignore_label
         )
 
     def require_same_size(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
-        """Raise `InputError` where a sample's image and mask differ in height or width."""
+        """Compares a sample's image and mask.
+
+        Raises:
+            InputError: they differ in height or width.
+        """
         if image.shape[:2] == mask.shape:
             return
         path, (height, width) = self.images[index], image.shape[:2]
@@ -95,10 +110,12 @@ class Subset:
 
     @property
     def classes(self) -> ClassTable:
+        """Those of the source."""
         return self.source.classes
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """The samples' names."""
         return self.source.ids[: self.count]
 
     def __len__(self) -> int:

@@ -1,8 +1,9 @@
 """TensorFlow Datasets as sources, read through `as_data_source` without TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,14 +47,18 @@ class TfdsSource:
 def tfds_source(
     name: str, root: str | Path | None, split: str, classes: ClassTable | None = None
 ) -> TfdsSource:
-    """A split of the TFDS builder `name`, prepared in `root` (TFDS's own folder if None).
+    """A split of a TFDS builder, which is prepared on first use.
 
-    `split` may be a TFDS slice such as `train[:80%]`. The set needs an "image" feature and a
-    segmentation mask; `classes` is needed unless the set is `voc2012_segmentation` (built from
-    `ROOT/downloads/manual` or the official archives), `oxford_iiit_pet` or names its labels.
+    Args:
+        name: The builder; it needs an "image" feature and a segmentation mask.
+        root: Folder to prepare it in; None uses TFDS's own. `voc2012_segmentation` is built from
+            `ROOT/downloads/manual` or else from the official archives.
+        split: The split, or a TFDS slice such as ``train[:80%]``.
+        classes: What the labels mean. `voc2012_segmentation`, `oxford_iiit_pet` and sets that name
+            their labels don't need it.
 
-    Raises `InputError` where TFDS is not installed, has no such set or split, or the set has no
-    mask.
+    Raises:
+        InputError: TFDS is not installed or has no such set or split, or the set has no mask.
     """
     try:
         import tensorflow_datasets as tfds
@@ -75,7 +80,7 @@ def tfds_source(
     return TfdsSource(classes, ids, examples, mask_key, first_label)
 
 
-def _prepared_builder(tfds, name: str, root: str | Path | None):
+def _prepared_builder(tfds: Any, name: str, root: str | Path | None) -> Any:
     if name.split("/")[0] == "voc2012_segmentation":
         import fcn_keras.data.tfds_voc  # noqa: F401  (importing registers the builder)
     config = {"manual_dir": Path(root).expanduser() / "downloads" / "manual"} if root else {}
@@ -87,7 +92,7 @@ def _prepared_builder(tfds, name: str, root: str | Path | None):
     return builder
 
 
-def _mask_key(name: str, features) -> str:
+def _mask_key(name: str, features: Collection[str]) -> str:
     if "image" in features:
         for key in _MASK_KEYS:
             if key in features:
@@ -96,7 +101,7 @@ def _mask_key(name: str, features) -> str:
     raise InputError(f"tfds:{name} has no image with a segmentation mask (features: {there})")
 
 
-def _named_classes(name: str, feature) -> ClassTable:
+def _named_classes(name: str, feature: Any) -> ClassTable:
     names = getattr(feature, "names", None)
     if not names:
         raise InputError(f"tfds:{name} doesn't name its labels; give their ClassTable")

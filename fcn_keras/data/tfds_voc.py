@@ -1,6 +1,7 @@
 """The TFDS builder `voc2012_segmentation`: TFDS's own `voc` has boxes but no masks."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -17,9 +18,9 @@ SPLITS = ("train", "val", "trainaug", "seg11valid")
 class Voc2012Segmentation(tfds.core.GeneratorBasedBuilder):
     """PASCAL VOC 2012 segmentation, with SBD as the split `trainaug`.
 
-    The files are read from `manual_dir` where VOC is there (any folder that `voc_source` accepts,
-    SBD beside it or not), and fetched from their official addresses otherwise. Splits whose files
-    are not all there are left out. Masks hold class ids, 255 = void.
+    The files are read from `manual_dir` if VOC is there (any folder that `voc_source` accepts, with
+    or without SBD beside it), and fetched from their official addresses otherwise. Splits whose
+    files are incomplete are left out. Masks hold class ids, 255 = void.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -38,7 +39,7 @@ class Voc2012Segmentation(tfds.core.GeneratorBasedBuilder):
             homepage="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         root = _find_files(dl_manager)
         sources = {}
         for split in SPLITS:
@@ -52,7 +53,7 @@ class Voc2012Segmentation(tfds.core.GeneratorBasedBuilder):
             raise InputError(f"no split of VOC2012 is complete in {root}; unpack the archive again")
         return {split: self._generate_examples(source) for split, source in sources.items()}
 
-    def _generate_examples(self, source: FileSource):
+    def _generate_examples(self, source: FileSource) -> Iterator[tuple[str, dict]]:
         for index, name in enumerate(source.ids):
             encoded = io.BytesIO()
             Image.fromarray(source.mask(index)).save(encoded, "PNG")
@@ -60,7 +61,7 @@ class Voc2012Segmentation(tfds.core.GeneratorBasedBuilder):
             yield name, {"image": source.images[index], "segmentation_mask": mask, "id": name}
 
 
-def _find_files(dl_manager) -> Path:
+def _find_files(dl_manager: tfds.download.DownloadManager) -> Path:
     try:
         return Path(dl_manager.manual_dir)
     except AssertionError:  # nothing was put there by hand

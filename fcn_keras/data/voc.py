@@ -15,12 +15,13 @@ def voc_source(root: str | Path, split: str = "train", classes: ClassTable = VOC
 
     `root` is the folder that holds `ImageSets`, or `VOCdevkit`, or its parent. `split` names a
     file in `ImageSets/Segmentation`. `seg11valid` (the validation list of the FCN paper, 736 ids)
-    ships with this package and is used where the folder has no such file. `trainaug` (Hariharan
-    et al., ICCV 2011: VOC's training images plus SBD's) takes its masks from
-    `SegmentationClassAug`, or else VOC's own where they exist and SBD's `.mat` files for the rest,
-    from `benchmark_RELEASE` in `root` or a folder above it.
+    ships with this package and is used if the folder has no such file. `trainaug` (Hariharan et
+    al., ICCV 2011: VOC's training images plus SBD's) takes its masks from `SegmentationClassAug`,
+    or else VOC's own where they exist and SBD's `.mat` files for the rest, from
+    `benchmark_RELEASE` in `root` or a folder above it.
 
-    Raises `InputError` where the folder, the split file or SBD is missing or the split is empty.
+    Raises:
+        InputError: the folder, the split file or SBD is missing, or the split is empty.
     """
     root = find_voc_root(root)
     ids = _split_ids(root, split)
@@ -32,7 +33,11 @@ def voc_source(root: str | Path, split: str = "train", classes: ClassTable = VOC
 
 
 def find_voc_root(root: str | Path) -> Path:
-    """The folder that holds `ImageSets/Segmentation`, at `root` or in VOCdevkit below it."""
+    """The folder that holds `ImageSets/Segmentation`: `root`, or VOC2012 below it.
+
+    Raises:
+        InputError: there is none.
+    """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise InputError(f"data folder {root} does not exist; give the folder of the data set")
@@ -46,7 +51,11 @@ def find_voc_root(root: str | Path) -> Path:
 
 
 def read_ids(path: Path) -> tuple[str, ...]:
-    """The sample names in a split file, one a line. Raises `InputError` if there are none."""
+    """The sample names in a split file, one a line.
+
+    Raises:
+        InputError: there are none.
+    """
     ids = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
     if not ids:
         raise InputError(f"split file {path} is empty; write one sample name a line")
@@ -87,7 +96,11 @@ def _augmented_masks(root: Path, ids: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def find_sbd(root: Path) -> Path:
-    """SBD's `benchmark_RELEASE/dataset`, in `root` or up to three folders above it."""
+    """SBD's `benchmark_RELEASE/dataset`, in `root` or up to three folders above it.
+
+    Raises:
+        InputError: there is none.
+    """
     for folder in (root, *root.resolve().parents[:3]):
         if (folder / "benchmark_RELEASE" / "dataset" / "cls").is_dir():
             return folder / "benchmark_RELEASE" / "dataset"

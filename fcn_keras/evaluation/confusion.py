@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
@@ -17,8 +18,8 @@ METRICS = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou")
 class Scores:
     """The metrics of Long, Shelhamer, Darrell (CVPR 2015), section 5, as fractions of one.
 
-    Means skip classes that are absent from both truth and prediction. Where there is nothing to
-    average (no pixel but void ones) a value is nan.
+    Means skip classes that are absent from both truth and prediction. A value is nan if there is
+    nothing to average (all pixels are void).
 
     Attributes:
         pixel_accuracy: Correct pixels among all.
@@ -28,7 +29,7 @@ class Scores:
         iou: ``(C,)`` intersection over union; nan where a class is absent from truth and
             prediction, 0 where it is only in one.
         accuracy: ``(C,)`` correct pixels among the class's true ones; nan where there are none.
-        loss: Mean cross-entropy over non-void pixels, where it was measured.
+        loss: Mean cross-entropy over non-void pixels, in nats; None if it was not measured.
     """
 
     pixel_accuracy: float
@@ -46,7 +47,7 @@ class Scores:
     def to_dict(self, classes: Sequence[str]) -> dict:
         """For JSON: the metrics by name, and by class name in ``iou`` and ``accuracy``.
 
-        What has no value (nan) is None.
+        A value that is nan becomes None.
         """
         names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou", "loss")
         return {
@@ -57,14 +58,14 @@ class Scores:
 
 
 class ConfusionMatrix:
-    """Pixel counts ``(C, C)`` in int64: rows are the truth, columns the prediction."""
+    """Pixel counts, int64 ``(C, C)``: rows are the truth, columns the prediction."""
 
     def __init__(self, num_classes: int):
         self.num_classes = num_classes
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
     def update(self, truth: np.ndarray, prediction: np.ndarray) -> None:
-        """Counts the pixels of two class maps of one shape; true pixels of 255 are left out.
+        """Counts the pixels of two class maps of one shape; pixels whose truth is 255 are left out.
 
         Raises:
             InputError: the shapes differ, or a class id is out of range.
@@ -72,8 +73,8 @@ class ConfusionMatrix:
         truth, prediction = np.asarray(truth), np.asarray(prediction)
         if truth.shape != prediction.shape:
             raise InputError(
-                f"the prediction has shape {prediction.shape}, but the mask {truth.shape}: "
-                f"both must be of one size"
+                f"the prediction has shape {prediction.shape}, but the mask has {truth.shape}: "
+                "give both the same size"
             )
         counted = truth != VOID
         truth, prediction = truth[counted], prediction[counted]
@@ -108,7 +109,7 @@ class ConfusionMatrix:
             )
 
 
-def _ratio(numerator, denominator) -> np.ndarray:
+def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> np.ndarray:
     """``numerator / denominator``, nan where the denominator is zero."""
     shape = np.shape(numerator)
     return np.divide(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 from PIL import Image
 
+from fcn_keras.data import Source
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
@@ -25,7 +27,7 @@ READ_AHEAD = 16
 
 
 class Evaluator:
-    """Runs a model over a data set and counts one confusion matrix.
+    """Runs a model over a data set and fills one confusion matrix.
 
     An image is padded at the bottom and right to the next multiple of `bucket` pixels and its mask
     with void, so that JAX compiles once for each bucket shape rather than for each image size. The
@@ -36,10 +38,13 @@ class Evaluator:
         model: The model; its weights are read at each `run`.
         batch_size: Images of one bucket shape that run together.
         bucket: Heights and widths are padded to multiples of this; 1 runs them as they are.
-        squash: Instead of native sizes, resize images (bilinear) and masks (nearest) to a square
-            of this many pixels, as a widely read tutorial does. Its scores are for comparison only.
+        squash: Height and width in pixels to resize every image (bilinear) and mask (nearest) to,
+            as a widely read tutorial does. Such scores are for comparison only.
         flip: Average the predictions of the image and of its mirror image.
         scales: Average the predictions over these image scales.
+
+    Raises:
+        InputError: an option is out of range.
     """
 
     def __init__(
@@ -74,17 +79,17 @@ class Evaluator:
 
     def run(
         self,
-        source,
+        source: Source,
         progress: Callable[[int, int], None] | None = None,
         shard: tuple[int, int] = (0, 1),
     ) -> Scores:
-        """Scores the model on all of `source` (`fcn_keras.data.Source`).
+        """Scores the model on all of `source`.
 
         Args:
             source: The data set.
             progress: Called after each batch with the images done and their total.
             shard: Index of this process and number of processes of `jax.distributed`. Each runs
-                its share of the images, and all get the scores of the whole.
+                its share of the images, and all get the scores of the whole set.
 
         Raises:
             InputError: the data set has another number of classes than the model, or a sample
@@ -110,27 +115,27 @@ class Evaluator:
         """How many shapes have been compiled so far (JAX only)."""
         return self._measure.compiles()
 
-    def _results(self, source, indices: Sequence[int]) -> Iterator[tuple]:
-        """One batch is always running while the one before is counted."""
+    def _results(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
+        """Yields images, masks, class maps and loss of a batch while the next one is running."""
         running = None
         for images, masks in self._batches(source, indices):
             size = len(images)
             missing = self.batch_size - size
             if missing:
-                # Images of no weight: all their pixels are void.
+                # These don't count: all their pixels are void.
                 images += [np.zeros_like(images[0])] * missing
                 masks += [np.full_like(masks[0], VOID)] * missing
-            masks = np.stack(masks)
-            batch = (size, masks, *self._measure(np.stack(images), masks))
+            truth = np.stack(masks)
+            batch = (size, truth, *self._measure(np.stack(images), truth))
             if running:
                 yield running
             running = batch
         if running:
             yield running
 
-    def _batches(self, source, indices: Sequence[int]) -> Iterator[tuple[list, list]]:
-        """Groups samples by their bucket shape; what doesn't fill a batch comes last."""
-        pending = defaultdict(lambda: ([], []))
+    def _batches(self, source: Source, indices: Sequence[int]) -> Iterator[tuple[list, list]]:
+        """Groups samples by their bucket shape; incomplete batches come last."""
+        pending: defaultdict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
         for image, mask in self._samples(source, indices):
             images, masks = pending[mask.shape]
             images.append(image)
@@ -139,10 +144,12 @@ class Evaluator:
                 yield pending.pop(mask.shape)
         yield from pending.values()
 
-    def _samples(self, source, indices: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _samples(
+        self, source: Source, indices: Sequence[int]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Samples in order, read ahead by threads while the model runs."""
         with ThreadPoolExecutor(READERS) as pool:
-            waiting = deque()
+            waiting: deque[Future] = deque()
             try:
                 for index in indices:
                     waiting.append(pool.submit(self._read, source, index))
@@ -154,7 +161,7 @@ class Evaluator:
                 for future in waiting:
                     future.cancel()
 
-    def _read(self, source, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, source: Source, index: int) -> tuple[np.ndarray, np.ndarray]:
         image, mask = source[index]
         largest = mask[mask != VOID].max(initial=0)
         if largest >= self.num_classes:
@@ -168,7 +175,7 @@ class Evaluator:
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         return pad(image, self.bucket, self._fill), pad(mask, self.bucket, VOID)
 
-    def _check_classes(self, source) -> None:
+    def _check_classes(self, source: Source) -> None:
         classes = source.classes
         if len(classes) != self.num_classes:
             raise InputError(
@@ -177,7 +184,7 @@ class Evaluator:
             )
 
 
-def _measure(logits, masks):
+def _measure(logits: Any, masks: Any) -> tuple:
     """Class maps uint8 ``(B, H, W)`` and the cross-entropy summed over non-void pixels."""
     losses, _, labelled = pixel_losses(logits, ops.convert_to_tensor(masks))
     summed = ops.sum(ops.where(labelled, losses, 0.0))
@@ -185,7 +192,7 @@ def _measure(logits, masks):
 
 
 def _sum_over_processes(values: np.ndarray) -> np.ndarray:
-    """Adds 64-bit numbers up exactly: JAX's arrays of 32 bits carry them in halves."""
+    """Adds 64-bit numbers exactly: they travel as two halves each, since JAX's have 32 bits."""
     from jax.experimental import multihost_utils
 
     halves = multihost_utils.process_allgather(values.view(np.uint32))

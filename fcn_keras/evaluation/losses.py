@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import ops
 
 from fcn_keras.data.classes import VOID
 
 
-def pixel_losses(logits, mask):
+def pixel_losses(logits: Any, mask: Any) -> tuple:
     """Softmax cross-entropy of each pixel, in nats, and which pixels have a label.
 
     Args:
@@ -15,8 +17,8 @@ def pixel_losses(logits, mask):
         mask: ``(B, H, W)`` uint8; 255 marks void pixels.
 
     Returns:
-        The losses, float32 ``(B, H, W)``, those of class 0 at void pixels; the labels, int32 with
-        0 at void pixels; and whether each pixel has one, bool.
+        The losses, float32 ``(B, H, W)``; the labels, int32, 0 at void pixels, whose loss is that
+        of class 0; and whether each pixel has a label, bool.
     """
     labelled = ops.not_equal(mask, VOID)
     labels = ops.cast(ops.where(labelled, mask, 0), "int32")

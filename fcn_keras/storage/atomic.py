@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never a part."""
+"""Writes files atomically: a reader sees the old one or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SaveError(OSError):
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, with the same ending, and moves it there at the end.
+    """Yields a temporary path beside `path`, with its extension, and moves it there at the end.
 
     After an error `path` is as it was, and the temporary file is gone.
 
@@ -49,7 +49,7 @@ _REASONS = (
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong while writing, in a few words out of a storage library's many lines."""
+    """What went wrong while writing: a few words out of a storage library's many lines."""
     text = str(error)
     for words in _REASONS:
         if words in text:

@@ -1,4 +1,4 @@
-"""Fetching files: continued where an earlier try broke off, verified, never half there."""
+"""Downloads files: resumed where an earlier try broke off, verified, never left half done."""
 
 import hashlib
 import http.client
@@ -11,7 +11,7 @@ from pathlib import Path
 from fcn_keras.errors import InputError
 
 ProgressCallback = Callable[[int, int | None], None]
-"""Called with the bytes so far and the bytes in all (None where the server doesn't say)."""
+"""Called with the bytes so far and their total (None if the server doesn't say)."""
 
 _CHUNK = 1 << 20
 
@@ -30,18 +30,18 @@ def download(
     progress: ProgressCallback | None = None,
     timeout_seconds: float = 60,
 ) -> Path:
-    """Fetch `url` into the file `path` and return it; a file that is there already is kept.
+    """Downloads `url` to the file `path` and returns it; a file that exists is kept.
 
-    Bytes gather in `path` + ".part", which a later call continues if a checksum is given to prove
-    the outcome; the file gets its name once it is whole. If what was continued turns out to be
-    another file, it is fetched once more from the beginning.
+    The bytes gather in `path` + ".part", which a later call resumes if a checksum is given to prove
+    the result; the file gets its name once it is complete. If a resumed file turns out to be a
+    different one, it is fetched once more from the beginning.
 
     Args:
         url: http(s) address.
         path: File to write.
         sha256: Checksum in hex, or its first digits.
         md5: The same.
-        progress: Called with the bytes so far and the bytes in all.
+        progress: Called with the bytes so far and their total.
         timeout_seconds: Longest silence of the server.
 
     Raises:
@@ -50,8 +50,8 @@ def download(
     path = Path(path)
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url} is no http(s) address; name one")
-    expected = {"sha256": sha256, "md5": md5}
-    expected = {name: digest.lower() for name, digest in expected.items() if digest}
+    checksums = (("sha256", sha256), ("md5", md5))
+    expected = {name: digest.lower() for name, digest in checksums if digest}
     if path.is_file():
         verify(path, **expected)
         return path
@@ -77,9 +77,10 @@ def download(
 
 
 def verify(path: str | Path, **expected: str) -> None:
-    """Compare a file with checksums, or their first digits, as in `verify(path, md5="...")`.
+    """Compares a file with checksums, or their first digits, as in ``verify(path, md5="...")``.
 
-    Raises `InputError` at the first that differs.
+    Raises:
+        InputError: one differs.
     """
     for name, digest in expected.items():
         found = _digest(path, name)
@@ -101,9 +102,10 @@ def _digest(path: str | Path, name: str) -> str:
 def _transfer(
     url: str, part: Path, progress: ProgressCallback | None, timeout_seconds: float
 ) -> bool:
-    """Append to `part` what it lacks of `url`, or write it anew if the server can't resume.
+    """Appends to `part` what it lacks of `url`, or writes it anew if the server can't resume.
 
-    Returns whether bytes that were there before are part of the outcome.
+    Returns:
+        Whether the result contains bytes from an earlier try.
     """
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "fcn-keras"})

@@ -17,25 +17,25 @@ from fcn_keras.storage.atomic import reason
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
 
 
 @contextlib.contextmanager
 def locked(folder: Path, argument: str) -> Iterator[None]:
-    """Holds `folder`, which is made if it isn't there, for this process alone.
+    """Locks `folder`, which is created if it doesn't exist, for this process alone.
 
-    The kernel frees it when the process ends, whatever ends it, so that a lock is never stale. The
-    file ``.lock`` says who holds it and goes with the holder. Windows, and file systems without
-    locks, hold nobody off.
+    The kernel releases the lock when the process ends, whatever ends it, so that a lock is never
+    stale. The file ``.lock`` says who holds it and disappears with the lock. Windows and file
+    systems without locks lock nobody out.
 
     Args:
         folder: The folder.
         argument: What the caller's argument is called, for the messages.
 
     Raises:
-        InputError: another process holds the folder, or it can't be written.
+        InputError: another process holds the lock, or the folder can't be written.
     """
     made = not folder.exists()
     try:

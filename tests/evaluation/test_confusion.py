@@ -91,7 +91,7 @@ def test_counts_go_beyond_32_bits():
     [
         ([0, 37], [0, 0], r"the mask holds class 37, but there are 21 classes \(0..20, 255 = void"),
         ([0, 1], [0, 21], "the prediction holds class 21"),
-        ([0, 1], [[0, 1]], r"shape \(1, 2\), but the mask \(2,\)"),
+        ([0, 1], [[0, 1]], r"shape \(1, 2\), but the mask has \(2,\)"),
     ],
 )
 def test_wrong_classes_and_shapes_are_named(truth, prediction, message):
