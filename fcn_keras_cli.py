@@ -1,7 +1,8 @@
 """The ``fcn-keras`` command: chooses the backend, then hands over to ``fcn_keras.commands``.
 
-It is no part of the package, since importing anything of the package imports Keras: the backend
-must be set before, and ``fcn-keras --help`` needs neither.
+It is no part of the package, since importing anything of the package runs its ``__init__``, which
+imports Keras: the backend must be set before, and help, versions and mistyped options need neither
+Keras nor JAX.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 BACKENDS = ("jax", "tensorflow", "torch")
 COMMANDS = {
@@ -24,17 +25,41 @@ COMMANDS = {
     "convert": "turn torchvision's VGG16 into weights for every FCN",
     "summarize": "compare training runs",
 }
+# Packages whose __init__ imports what parsing the options doesn't need.
+HEAVY = ("fcn_keras", "fcn_keras.data", "fcn_keras.models", "fcn_keras.training")
+
+_installed = False
 
 
 def main(command: str | None = None) -> None:
-    """Runs `command` on the process's arguments; None takes it from them."""
-    if command is None:
-        command = _parse_command()
-    select_backend()
-    importlib.import_module(f"fcn_keras.commands.{command}").run()
+    """Runs `command` on the process's arguments; None takes it from them, as ``fcn-keras`` does."""
+    global _installed
+    _installed = command is None
+    try:
+        for package in HEAVY:
+            _defer(package)
+        command = command or _parse_command()
+        select_backend()
+        importlib.import_module(f"fcn_keras.commands.{command}").run()
+    except KeyboardInterrupt:
+        stopped()
+    except BrokenPipeError:  # the reader of the output left early, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def program(command: str) -> str:
+    """How the user calls `command`, seen from how this one was called."""
+    if _installed:
+        return f"fcn-keras {command}"
+    if command == "convert":
+        return "python tools/convert_torch_vgg.py"
+    return f"python -m experiments.{command}"
 
 
 def _parse_command() -> str:
+    from fcn_keras.errors import suggest
+
     listing = "\n".join(f"  {name:10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="fcn-keras",
@@ -44,8 +69,11 @@ def _parse_command() -> str:
     )
     version = importlib.metadata.version("fcn-keras")
     parser.add_argument("--version", action="version", version=f"fcn-keras {version}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("command", metavar="COMMAND")
+    parser.error = fail  # type: ignore[method-assign]
     command = parser.parse_args(sys.argv[1:2] or ["--help"]).command
+    if command not in COMMANDS:
+        fail(f"no command named {command!r}; {suggest(command, COMMANDS)}")
     del sys.argv[1]
     return command
 
@@ -71,7 +99,41 @@ def select_backend() -> None:
     os.environ["KERAS_BACKEND"] = backend
 
 
-def fail(message: str) -> NoReturn:
-    """Prints ``error: message`` and exits with status 2."""
+def _defer(name: str) -> None:
+    """Has a package's ``__init__`` run when something is first asked of it, or by `load_package`.
+
+    Modules inside can be imported before that.
+    """
+    if name in sys.modules:
+        return
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.loader is not None
+    loader, package = spec.loader, importlib.util.module_from_spec(spec)
+
+    def look_up(attribute: str) -> Any:
+        if importlib.util.find_spec(f"{name}.{attribute}"):
+            return importlib.import_module(f"{name}.{attribute}")
+        del package.__getattr__
+        loader.exec_module(package)
+        return getattr(package, attribute)
+
+    package.__getattr__ = look_up  # type: ignore[method-assign]
+    sys.modules[name] = package
+
+
+def load_package() -> None:
+    """Runs what `_defer` put off."""
+    for name in HEAVY:
+        _ = importlib.import_module(name).__all__
+
+
+def stopped() -> NoReturn:
+    """Ends the process as Ctrl-C should."""
+    print("Stopped.", file=sys.stderr)
+    sys.exit(130)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Prints ``error: message`` and exits."""
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

@@ -7,6 +7,8 @@ Keras was imported before.
 
 import os
 
+__version__ = "0.1.0"
+
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras

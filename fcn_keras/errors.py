@@ -1,5 +1,10 @@
 """The one exception that bad input raises."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input: a file, argument or option that can't be used as given.
@@ -7,3 +12,10 @@ class InputError(ValueError):
     The message is one line that names the file or argument, the value found, and the fix. The
     command-line programs print it after ``error:`` and exit with status 2.
     """
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """What to do about a mistyped name: the one that was meant, or all to choose from."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"

@@ -1,20 +1,35 @@
-"""What every command line shares: parsing, and one-line errors."""
+"""What every command line shares: parsing, and errors of one line."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+from rich.console import Console
+from typing_extensions import Doc
 
-from fcn_keras_cli import fail
+from fcn_keras.commands.flags import flags, name_flags, nearest, renew
+from fcn_keras.data.catalog import DataFolder, DatasetName
+from fcn_keras.errors import InputError
+from fcn_keras_cli import fail, load_package, program, stopped
 
 MAX_CACHE_BYTES = 2**30
 
 Backend = Literal["jax", "tensorflow", "torch"]
+Model = Annotated[
+    tyro.conf.Positional[Path],
+    tyro.conf.arg(metavar="MODEL"),
+    Doc("The .keras file, or a compact .safetensors file."),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +42,19 @@ class Options:
     """Show the traceback of an error instead of its one line."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """Options that name a data set."""
+
+    dataset: DatasetName = "shapes"
+    data_dir: DataFolder = None
+
+
+def console(quiet: bool = False) -> Console:
+    """The standard output, where names from files are text and not markup."""
+    return Console(markup=False, highlight=False, quiet=quiet)
+
+
 T = TypeVar("T", bound=Options)
 
 
@@ -35,17 +63,69 @@ def run(
 ) -> None:
     """Parses the command line into `options` and calls ``main(options)``.
 
-    Bad input ends in one line on the standard error and exit status 2.
+    Errors end in one line on the standard error: bad input with status 2, what can't be read or
+    written with 1, Ctrl-C with 130.
     """
-    from fcn_keras import InputError
-
-    _keep_compiled_programs()
+    command = sys.modules[main.__module__].__spec__.name.removesuffix(".__main__").split(".")[-1]
     try:
-        main(tyro.cli(options, default=default, description=description))
+        parsed = _parse(options, program(command), description, default)
+        load_package()
+        _keep_compiled_programs()
+        main(parsed)
+    except KeyboardInterrupt:
+        stopped()
+    except BrokenPipeError:
+        raise
     except (InputError, OSError) as error:
         if "--debug" in sys.argv:
             raise
-        fail(str(error))
+        fail(name_flags(describe(error), options), 2 if isinstance(error, InputError) else 1)
+
+
+def describe(error: Exception) -> str:
+    """The error in one line; the system's own with the file's name first."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _parse(options: type[T], prog: str, description: str, default: Any) -> T:
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed, unknown = tyro.cli(
+                options,
+                prog=prog,
+                args=renew(sys.argv[1:]),
+                default=default,
+                description=description,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if stop.code == 2:
+            fail(name_flags(_first_lines(errors.getvalue()), options))
+        raise
+    if unknown:
+        fail(_unknown(unknown, options))
+    return parsed
+
+
+def _unknown(arguments: list[str], options: type) -> str:
+    name = next((word for word in arguments if word.startswith("-")), arguments[0]).split("=")[0]
+    if not name.startswith("-"):
+        return f"unexpected argument {name}"
+    meant = nearest(name, flags(options))
+    return f"no option named {name}; " + (f"did you mean {meant}?" if meant else "see --help")
+
+
+def _first_lines(box: str) -> str:
+    """What stands in the box that tyro draws, between its title and its next rule, as one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    _, *rows = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()]
+    if rows and not rows[0].strip("-"):  # under the title, where the terminal has no box characters
+        rows = rows[1:]
+    rows = itertools.takewhile(lambda row: row.strip("─-"), rows)
+    return " ".join(rows).removeprefix("Error parsing Options: ")
 
 
 def _keep_compiled_programs() -> None:

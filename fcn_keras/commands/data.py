@@ -7,25 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from fcn_keras.commands import cli
+from fcn_keras.storage import replacing
 
-console = Console()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataOptions(cli.Options):
-    dataset: str = "shapes"
-    """shapes, voc2012, camvid, folder or tfds:NAME."""
-    data_dir: Path | None = None
-    """Folder of the data set; shapes and tfds have a default."""
+console = cli.console()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(DataOptions):
+class Check(cli.DataOptions):
     """Read every file, count the labels, and list what is wrong (exit status 1)."""
 
     splits: tuple[str, ...] = ("train", "val")
@@ -39,7 +30,7 @@ class Check(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Browse(DataOptions):
+class Browse(cli.DataOptions):
     """Write a contact sheet of training samples after augmentation, images beside masks."""
 
     split: str = "train"
@@ -67,28 +58,25 @@ class Download(cli.Options):
 
 
 def check(options: Check) -> None:
+    from fcn_keras.commands.progress import bar
     from fcn_keras.data.catalog import open_files
     from fcn_keras.data.check import check
 
     root = options.data_dir
     sources = {split: open_files(options.dataset, root, split) for split in options.splits}
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading")
-        report = check(
-            sources,
-            workers=options.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with bar(console, "samples") as update:
+        report = check(sources, workers=options.workers, progress=update)
     for name, split in report.splits.items():
         console.print(split_table(name, split, report.classes))
         for change, images in split.conversions.items():
             console.print(f"{name}: {images} images: {change}")
     for problem in report.problems[: options.show]:
-        console.print(f"{problem.split}: {problem.message}", soft_wrap=True, highlight=False)
+        console.print(f"{problem.split}: {problem.message}", soft_wrap=True)
     samples = sum(map(len, sources.values()))
-    console.print(f"samples: {samples}, problems: {len(report.problems)}", highlight=False)
+    console.print(f"samples: {samples}, problems: {len(report.problems)}")
     if options.json:
-        options.json.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+        with replacing(options.json) as draft:
+            draft.write_text(json.dumps(report.to_json(), indent=1) + "\n")
     if report.problems:
         sys.exit(1)
 
@@ -116,24 +104,17 @@ def browse(options: Browse) -> None:
     augmentation = Augmentation(crop_size=options.crop_size, color_jitter=options.color_jitter)
     sheet = contact_sheet(source, augmentation=augmentation, seed=options.seed, count=options.count)
     save_image(options.out, sheet)
-    console.print(f"wrote {options.out}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {options.out}", soft_wrap=True)
 
 
 def download(options: Download) -> None:
-    for name in options.archives:
-        folder = fetch_with_bar(name, options.data_dir)
-        console.print(f"{name} is in {folder}", highlight=False, soft_wrap=True)
-
-
-def fetch_with_bar(name: str, folder: Path) -> Path:
+    from fcn_keras.commands.progress import bar
     from fcn_keras.data.archives import fetch
 
-    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        return fetch(
-            name, folder, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    for name in options.archives:
+        with bar(console, name, transfer=True) as update:
+            folder = fetch(name, options.data_dir, update)
+        console.print(f"{name} is in {folder}", soft_wrap=True)
 
 
 def main(options: Check | Browse | Download) -> None:

@@ -3,30 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from fcn_keras.commands import cli
-from fcn_keras.commands.progress import scores_table
-from fcn_keras.data import open_dataset
-from fcn_keras.evaluation import Evaluator
-from fcn_keras.saving import describe, load_model
 from fcn_keras.storage import replacing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(cli.Options):
+class Options(cli.DataOptions):
     """Options of evaluation."""
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """The .keras file, or a compact .safetensors file."""
-    dataset: str = "shapes"
-    """shapes, voc2012, camvid, folder or tfds:NAME."""
-    data_dir: Path | None = None
-    """Folder of the data set; shapes and tfds have a default."""
+    model: cli.Model
     split: str = "val"
     """Split to score."""
     json: Path | None = None
@@ -44,7 +30,12 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
-    console = Console()
+    from fcn_keras.commands.progress import bar, scores_table
+    from fcn_keras.data import open_dataset
+    from fcn_keras.evaluation import Evaluator
+    from fcn_keras.saving import describe, load_model
+
+    console = cli.console()
     source = open_dataset(options.dataset, options.data_dir, options.split)
     model = load_model(options.model)
     known = describe(model)
@@ -52,7 +43,7 @@ def main(options: Options) -> None:
         console.print(
             f"Warning: the model was trained on the classes of {known.classes.name}, which aren't "
             f"those of {options.dataset}; they are compared by their numbers.",
-            markup=False,
+            soft_wrap=True,
         )
     evaluator = Evaluator(
         model,
@@ -62,13 +53,11 @@ def main(options: Options) -> None:
         flip=options.flip,
         scales=options.scales,
     )
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("images", total=len(source))
-        scores = evaluator.run(source, lambda done, _: bar.update(task, completed=done))
+    with bar(console, "images") as update:
+        scores = evaluator.run(source, update)
     title = f"{options.model} on {options.dataset} {options.split}, {len(source)} images"
     console.print(scores_table(scores, source.classes, title))
-    console.print(f"Cross-entropy {scores.loss:.4f}", highlight=False)
+    console.print(f"Cross-entropy {scores.loss:.4f}")
     if options.json:
         content = {
             "model": str(options.model),

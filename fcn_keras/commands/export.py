@@ -1,28 +1,20 @@
 """Exports a model: as a SavedModel that needs TensorFlow alone, checked, or as a compact file."""
 
 import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
-
-from fcn_keras import InputError
 from fcn_keras.commands import cli
-from fcn_keras.export import TOLERANCE, export_saved_model
-from fcn_keras.saving import load_model, save_compact
+from fcn_keras.errors import InputError
+from fcn_keras_cli import fail
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(cli.Options):
     """Options of export."""
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """The .keras file."""
+    model: cli.Model
     out: Path
     """Folder of the SavedModel, or .safetensors file, to write; an older one is replaced."""
     format: Literal["saved_model", "compact"] = "saved_model"
@@ -33,6 +25,10 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from fcn_keras.export import TOLERANCE, export_saved_model
+    from fcn_keras.saving import load_model, save_compact
+
     if options.format == "compact" and options.input_size:
         raise InputError("--input-size is for a SavedModel: a compact model takes any size")
     model = load_model(options.model)
@@ -45,8 +41,7 @@ def main(options: Options) -> None:
     except RuntimeError as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        fail(str(error), 1)
     height, width = options.input_size or ("any height", "any width")
     print(f"{options.out}: images (any batch, {height}, {width}, 3), RGB 0..255, to logits")
     print(

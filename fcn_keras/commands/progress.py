@@ -1,17 +1,21 @@
-"""Shows a training run: a bar (or lines in a log), a line an epoch, a table of classes."""
+"""What commands show while they work: bars, a line an epoch, a table of classes."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 
@@ -25,6 +29,22 @@ EPOCH_LINE = (
     "pixel acc {pixel_accuracy:.4f}  mean acc {mean_accuracy:.4f}  mIoU {mean_iou:.4f}  "
     "{images_per_second:.1f} images/s  {val_seconds:.1f} s validation"
 )
+
+
+@contextlib.contextmanager
+def bar(
+    console: Console, description: str, *, transfer: bool = False
+) -> Iterator[Callable[[int, int | None], None]]:
+    """Gives ``update(done, total)``; with `transfer` they are bytes.
+
+    Shows nothing where the output is not a terminal.
+    """
+    columns = (DownloadColumn(), TransferSpeedColumn()) if transfer else (MofNCompleteColumn(),)
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), *columns, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 class ConsoleReporter(Reporter):
@@ -54,7 +74,7 @@ class ConsoleReporter(Reporter):
         self.bar.stop()
 
     def message(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def training(self, epoch: int, step: int, last_step: int) -> None:
         self.first_step = step
@@ -63,7 +83,7 @@ class ConsoleReporter(Reporter):
 
     def step(self, step: int, loss: float, images: int) -> None:
         if not self.console.is_terminal and (step % LINE_EVERY == 0 or step == 1):
-            self.console.print(f"step {step:6d}  loss {loss:.4f}", highlight=False)
+            self.console.print(f"step {step:6d}  loss {loss:.4f}")
         done = step - self.first_step
         task = self.bar.tasks[0]
         rate = f"{task.speed * images:.1f} images/s" if task.speed else ""
@@ -76,7 +96,7 @@ class ConsoleReporter(Reporter):
 
     def epoch(self, row: dict, scores: Scores, best: bool) -> None:
         mark = "  best" if best else ""
-        self.console.print(EPOCH_LINE.format(**row) + mark, highlight=False, soft_wrap=True)
+        self.console.print(EPOCH_LINE.format(**row) + mark, soft_wrap=True)
         if best:
             self.best = row, scores
 

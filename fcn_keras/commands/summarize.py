@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
-from fcn_keras import InputError
 from fcn_keras.commands import cli
+from fcn_keras.errors import InputError
+from fcn_keras.storage import replacing
 from fcn_keras.training.log import read_log
 
 COLUMNS = (
@@ -45,7 +45,7 @@ class RunSummary:
 
 def main(options: Options) -> None:
     runs = [read(path) for given in options.runs for path in folders(given)]
-    Console().print(table(sorted(runs, key=lambda run: -run.best["mean_iou"])))
+    cli.console().print(table(sorted(runs, key=lambda run: -run.best["mean_iou"])))
     draw(runs, options.out)
     print(f"Curves: {options.out}")
 
@@ -110,7 +110,8 @@ def draw(runs: list[RunSummary], path: Path) -> None:
         axis.set(title=title, xlabel="step")
         axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=120)
 
 
 def run() -> None:

@@ -1,24 +1,49 @@
-"""Data sets by name."""
+"""Data sets by name: the one list, from which help texts and checks follow."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
-from fcn_keras.data import shapes
+from typing_extensions import Doc
+
 from fcn_keras.data.classes import SHAPES
 from fcn_keras.data.folder import folder_source
 from fcn_keras.data.pairs import camvid_source
+from fcn_keras.data.shapes import default_root, write_shapes
 from fcn_keras.data.source import FileSource, Source
 from fcn_keras.data.voc import SPLITS_FOLDER, voc_source
-from fcn_keras.errors import InputError
+from fcn_keras.errors import InputError, suggest
 
-NAMES = ("shapes", "voc2012", "camvid", "folder", "tfds:NAME")
+
+def _shapes_source(root: str | Path, split: str) -> FileSource:
+    if not (Path(root) / SPLITS_FOLDER).is_dir():
+        write_shapes(root)
+    return voc_source(root, split, SHAPES)
+
+
+FILE_SETS: dict[str, Callable[[str | Path, str], FileSource]] = {
+    "shapes": _shapes_source,
+    "voc2012": voc_source,
+    "camvid": camvid_source,
+    "folder": folder_source,
+}
+"""Sets that are folders of files. All but the built-in shapes need to be told which folder."""
+
+TFDS = "tfds:"
+NAMES = (*FILE_SETS, f"{TFDS}NAME")
+
+DatasetName = Annotated[str, Doc(f"Data set: {', '.join(NAMES[:-1])} or {NAMES[-1]}.")]
+DataFolder = Annotated[
+    Path | None, Doc("Folder of the data set; shapes and tfds have one by default.")
+]
 
 
 def open_dataset(name: str, root: str | Path | None = None, split: str = "train") -> Source:
     """Opens one split of a data set.
 
     Args:
-        name: "shapes" (the built-in set, drawn on first use), "voc2012", "camvid", "folder" (the
-            user's own) or "tfds:NAME" for a TensorFlow Datasets builder.
+        name: One of `NAMES`: "shapes" is built in and drawn on first use, "folder" is the user's
+            own, "tfds:NAME" is a TensorFlow Datasets builder.
         root: The folder of the data set; only "shapes" and "tfds:NAME" have a default.
         split: "train", "val" or whatever else the set offers.
 
@@ -26,10 +51,10 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
         InputError: the name or the split is unknown, the folder is missing, the split is empty, or
             it names files that the folder lacks.
     """
-    if name.startswith("tfds:"):
+    if name.startswith(TFDS):
         from fcn_keras.data.tfds import tfds_source
 
-        return tfds_source(name.removeprefix("tfds:"), root, split)
+        return tfds_source(name.removeprefix(TFDS), root, split)
     source = open_files(name, root, split)
     if absent := source.missing():
         raise InputError(
@@ -41,16 +66,12 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
 
 def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
     """Like `open_dataset` for sets made of files, without checking that each file exists."""
-    if name == "shapes":
-        root = Path(root) if root else shapes.default_root()
-        if not (root / SPLITS_FOLDER).is_dir():
-            shapes.write_shapes(root)
-        return voc_source(root, split, SHAPES)
-    if name.startswith("tfds:"):
+    if name.startswith(TFDS):
         raise InputError(f"data set {name} is no folder of files, so there are none to check")
-    openers = {"voc2012": voc_source, "camvid": camvid_source, "folder": folder_source}
-    if name not in openers:
-        raise InputError(f"no data set named {name!r}; choose from {', '.join(NAMES)}")
+    if name not in FILE_SETS:
+        raise InputError(f"no data set named {name!r}; {suggest(name, NAMES)}")
     if root is None:
-        raise InputError(f"data set {name} needs its folder; give it as --data-dir")
-    return openers[name](root, split)
+        if name != "shapes":
+            raise InputError(f"data set {name} needs its folder; give it as `root`")
+        root = default_root()
+    return FILE_SETS[name](root, split)

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,7 +84,9 @@ def check(
     classes = next(iter(sources.values())).classes
     report = DataReport(classes, {}, [*_repeated_ids(sources)])
     total, done = sum(map(len, sources.values())), 0
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(workers or os.cpu_count())
+        stack.callback(pool.shutdown, cancel_futures=True)  # Ctrl-C doesn't wait for the rest
         for name, source in sources.items():
             zeros = np.zeros((2, len(classes)), np.int64)
             split = report.splits[name] = SplitReport(len(source), *zeros)

@@ -106,5 +106,6 @@ def find_sbd(root: Path) -> Path:
             return folder / "benchmark_RELEASE" / "dataset"
     raise InputError(
         f"split trainaug needs SegmentationClassAug or benchmark_RELEASE (SBD) in {root} or a "
-        "folder above it; fetch SBD with `python -m experiments.data download`"
+        "folder above it; fetch SBD with fcn_keras.data.archives.fetch, or the command fcn-keras "
+        "data download"
     )

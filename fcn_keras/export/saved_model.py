@@ -87,7 +87,8 @@ def export_saved_model(
 def _check_arguments(directory: Path, input_size: tuple[int, int] | None) -> None:
     if keras.backend.backend() != "jax":
         raise InputError(
-            f"the backend is {keras.backend.backend()}, but export runs on JAX: use --backend jax"
+            f"the backend is {keras.backend.backend()}, but export runs on JAX: set "
+            "KERAS_BACKEND=jax"
         )
     if input_size is not None and min(input_size) < 1:
         raise InputError(f"input_size={tuple(input_size)} is not possible: give pixels above 0")

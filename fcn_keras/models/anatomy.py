@@ -14,10 +14,10 @@ from typing import Any, Literal, get_args
 import keras
 
 from fcn_keras.errors import InputError
-from fcn_keras.models.vgg import BACKBONES, VGG, Backbone
+from fcn_keras.models.names import Backbone, ModelName
+from fcn_keras.models.vgg import BACKBONES, VGG
 
 Part = Literal["backbone", "head", "scores", "upsampling"]
-ModelName = Literal["fcn32s", "fcn16s", "fcn8s"]
 
 # The pools whose scores are added, in the decoder's order.
 SKIPS: dict[ModelName, tuple[str, ...]] = {

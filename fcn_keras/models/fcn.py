@@ -12,11 +12,12 @@ import keras
 from keras import layers
 
 from fcn_keras.errors import InputError
-from fcn_keras.models.anatomy import Design, ModelName
+from fcn_keras.models.anatomy import Design
 from fcn_keras.models.convolution import Convolution
 from fcn_keras.models.feature_map import FeatureMap
 from fcn_keras.models.geometry import Grid
 from fcn_keras.models.layers import Bilinear, ScaledNormal, Upsample
+from fcn_keras.models.names import ModelName
 from fcn_keras.models.vgg import backbone, normalize, normalized_relu
 
 # "At once" training scales the skips down, since their features are larger than fc7's

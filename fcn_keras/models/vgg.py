@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from keras import layers
 
@@ -11,6 +10,7 @@ from fcn_keras.imagenet import MEAN, STD
 from fcn_keras.models.convolution import Convolution
 from fcn_keras.models.feature_map import FeatureMap
 from fcn_keras.models.layers import ScaledNormal
+from fcn_keras.models.names import Backbone
 from fcn_keras.models.pooling import MaxPool
 
 
@@ -42,7 +42,6 @@ class VGG:
         return tuple(name for block in self.blocks for name in block)
 
 
-Backbone = Literal["vgg16", "vgg16_bn", "vgg19"]
 BACKBONES: dict[Backbone, VGG] = {
     "vgg16": VGG("VGG16", (2, 2, 3, 3, 3)),
     "vgg16_bn": VGG("VGG16 with batch normalisation", (2, 2, 3, 3, 3), batch_norm=True),

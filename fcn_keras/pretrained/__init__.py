@@ -12,7 +12,8 @@ import keras
 
 from fcn_keras import models
 from fcn_keras.errors import InputError
-from fcn_keras.models.anatomy import ModelName, design_of
+from fcn_keras.models.anatomy import design_of
+from fcn_keras.models.names import ModelName
 from fcn_keras.saving import load_compact
 from fcn_keras.weights import load_weights
 

@@ -3,10 +3,10 @@
 Source: the CamVid split of SegNet's authors (367 train, 101 val, 233 test at 480 x 360). Later
 papers cite FCN-8s there with 57.0 % mean IoU and 88.0 % pixel accuracy.
 
-    python -m experiments.train --recipe camvid_fcn8s --data-dir CamVid --weights vgg16.pth
+    fcn-keras train --recipe camvid_fcn8s --data-dir CamVid --weights vgg16.pth
 """
 
-from fcn_keras.training import TrainConfig
+from fcn_keras.training.config import TrainConfig
 
 config = TrainConfig(
     dataset="camvid",

@@ -6,10 +6,10 @@ Blocks 1 and 2 of the backbone stay as ImageNet left them, and AdamW stands in f
 Reached: 61.5 % mean IoU and 89.5 % pixel accuracy on test (70.7 and 93.7 on val), in 29 minutes of
 training: docs/results.md.
 
-    python -m experiments.train --recipe camvid_fcn8s_cpu --data-dir CamVid --weights vgg16.pth
+    fcn-keras train --recipe camvid_fcn8s_cpu --data-dir CamVid --weights vgg16.pth
 """
 
-from fcn_keras.training import TrainConfig
+from fcn_keras.training.config import TrainConfig
 
 config = TrainConfig(
     dataset="camvid",

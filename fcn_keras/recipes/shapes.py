@@ -1,9 +1,9 @@
 """A narrow FCN-8s on the built-in shapes, from random weights.
 
-python -m experiments.train --backend jax
+fcn-keras train --backend jax
 """
 
-from fcn_keras.training import TrainConfig
+from fcn_keras.training.config import TrainConfig
 
 config = TrainConfig(
     dataset="shapes",

@@ -3,7 +3,7 @@
 Source: Long, Shelhamer, Darrell (PAMI 2017), section 4.3, where each stage starts from the one
 before at a hundredth of its rate. The paper has 65.0 % mean IoU on seg11valid.
 
-    python -m experiments.train --recipe voc2012_fcn16s --data-dir VOCdevkit --init-from best.keras
+    fcn-keras train --recipe voc2012_fcn16s --data-dir VOCdevkit --init-from best.keras
 """
 
 import dataclasses

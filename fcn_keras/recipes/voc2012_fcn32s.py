@@ -3,7 +3,7 @@
 Source: Long, Shelhamer, Darrell (PAMI 2017), section 4.3; solver as in `voc2012_fcn8s`. The paper
 has 63.6 % mean IoU on seg11valid; with torchvision's VGG16 expect 60 to 62 %.
 
-    python -m experiments.train --recipe voc2012_fcn32s --data-dir VOCdevkit --weights vgg16.pth
+    fcn-keras train --recipe voc2012_fcn32s --data-dir VOCdevkit --weights vgg16.pth
 """
 
 import dataclasses

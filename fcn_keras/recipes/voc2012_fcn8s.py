@@ -7,10 +7,10 @@ are for features of Caffe's pixel range; with torchvision's VGG16 they cost 15 p
 run (docs/results.md). Expected from the literature with torchvision's VGG16: 60 to 63 % mean IoU
 on seg11valid.
 
-    python -m experiments.train --recipe voc2012_fcn8s --data-dir VOCdevkit --weights vgg16.pth
+    fcn-keras train --recipe voc2012_fcn8s --data-dir VOCdevkit --weights vgg16.pth
 """
 
-from fcn_keras.training import TrainConfig
+from fcn_keras.training.config import TrainConfig
 
 config = TrainConfig(
     dataset="voc2012",

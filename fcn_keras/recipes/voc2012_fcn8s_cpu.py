@@ -8,10 +8,10 @@ Reached: 45.5 % mean IoU and 88.4 % pixel accuracy on 335 images of val, from 2,
 trainaug, in 46 minutes of training: docs/results.md. With the full 10,582 images an epoch is four
 times as long.
 
-    python -m experiments.train --recipe voc2012_fcn8s_cpu --data-dir VOCdevkit --weights vgg16.pth
+    fcn-keras train --recipe voc2012_fcn8s_cpu --data-dir VOCdevkit --weights vgg16.pth
 """
 
-from fcn_keras.training import TrainConfig
+from fcn_keras.training.config import TrainConfig
 
 config = TrainConfig(
     dataset="voc2012",

@@ -67,7 +67,7 @@ def load_compact(path: str | PathLike) -> keras.Model:
     except (KeyError, OSError, SafetensorError, TypeError, ValueError) as error:
         raise InputError(
             f"model {path} is damaged or no compact model ({error}): write one with "
-            "experiments.export --format compact"
+            "fcn_keras.saving.save_compact"
         ) from error
     return model
 

@@ -58,7 +58,7 @@ def num_classes(model: keras.Model, name: str | None = None) -> int:
     if not (image and scores):
         raise InputError(
             f"model {name or model.name} maps {inputs} to {outputs}, but a segmentation model maps "
-            "(batch, height, width, 3) to (batch, height, width, classes): train one with "
-            "experiments.train"
+            "(batch, height, width, 3) to (batch, height, width, classes), as fcn_keras.fcn8s() "
+            "does"
         )
     return outputs[3]

@@ -6,31 +6,40 @@ from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Literal
 
+from fcn_keras.data.catalog import DataFolder, DatasetName
 from fcn_keras.errors import InputError
-from fcn_keras.models.vgg import Backbone
+from fcn_keras.models.names import Backbone, ModelName
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What a run depends on. Together with the data and the package versions it fixes the result.
+class DataConfig:
+    """Which data, and what is done to it."""
 
-    The field texts are the help of ``python -m experiments.train``.
-    """
-
-    dataset: str = "shapes"
-    """Data set: shapes (built in), voc2012, camvid, folder, or tfds:NAME."""
-    data_dir: Path | None = None
-    """Folder of the data set. The built-in set needs none."""
+    dataset: DatasetName = "shapes"
+    data_dir: DataFolder = None
     train_split: str = "train"
     """Split to train on."""
     val_split: str = "val"
     """Split to validate on; the best mean IoU there decides which model is kept."""
     max_val_images: int | None = None
     """Validate on this many images only, the first ones of the split."""
-    val_epochs: int = 1
-    """Validate after every so many epochs, and after the last step."""
+    crop_size: int = 480
+    """Height and width of a training crop, pixels."""
+    min_scale: float = 0.5
+    """Smallest random scale factor."""
+    max_scale: float = 2.0
+    """Largest random scale factor."""
+    color_jitter: float = 0.0
+    """Strength of random brightness, contrast and saturation, 0 to 1."""
+    workers: int = 0
+    """Processes that read and augment images; 0 uses threads of this one."""
 
-    model: Literal["fcn8s", "fcn16s", "fcn32s"] = "fcn8s"
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network and what it starts from."""
+
+    model: ModelName = "fcn8s"
     """Network."""
     backbone: Backbone = "vgg16"
     """Classifier below the scores."""
@@ -55,22 +64,18 @@ class TrainConfig:
     """Trained .keras model to start from: fewer skips or another number of classes are fine."""
     freeze_until: str | None = None
     """Train only what lies behind this block, e.g. block3."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Type of the convolutions; weights, scores and loss are float32 in both."""
 
-    crop_size: int = 480
-    """Height and width of a training crop, pixels."""
-    min_scale: float = 0.5
-    """Smallest random scale factor."""
-    max_scale: float = 2.0
-    """Largest random scale factor."""
-    color_jitter: float = 0.0
-    """Strength of random brightness, contrast and saturation, 0 to 1."""
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationConfig:
+    """How the weights are updated."""
+
     batch_size: int = 16
     """Crops a step, over all devices."""
     accumulate: int = 1
     """Split each batch into this many parts to save memory; the gradient is the same."""
-    workers: int = 0
-    """Processes that read and augment images; 0 uses threads of this one."""
-
     epochs: int = 60
     """Passes over the training split."""
     max_steps: int | None = None
@@ -100,17 +105,30 @@ class TrainConfig:
     ema_decay: float | None = None
     """Evaluate and keep an exponential moving average of the weights with this decay, e.g.
     0.999, instead of the weights themselves."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Type of the convolutions; weights, scores and loss are float32 in both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What a run does beside training."""
+
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
-
+    val_epochs: int = 1
+    """Validate after every so many epochs, and after the last step."""
     eval_batch_size: int = 1
     """Validation images that run together."""
     bucket: int = 128
     """Validation images are padded to multiples of this many pixels, so that few shapes compile."""
     checkpoint_steps: int = 1000
     """Save a checkpoint after this many steps, beside the one after each epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
+    """What a run depends on. Together with the data and the package versions it fixes the result.
+
+    The field texts are the help of ``fcn-keras train``.
+    """
 
     trunk_width: InitVar[int | None] = None
     """The first release's name of backbone_width."""

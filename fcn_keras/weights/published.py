@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fcn_keras.models.vgg import Backbone
+from fcn_keras.models.names import Backbone
 from fcn_keras.storage import ProgressCallback, cache_folder, download, verify
 
 URLS: dict[Backbone, str] = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fcn_keras.imagenet import MEAN, STD
-from fcn_keras.models.vgg import BACKBONES, Backbone
+from fcn_keras.models.names import Backbone
+from fcn_keras.models.vgg import BACKBONES
 
 Layout = Callable[[np.ndarray], np.ndarray]
 

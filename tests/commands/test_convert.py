@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from fcn_keras.commands.convert import main
+from fcn_keras.commands import convert
 from fcn_keras.weights import read_torch
 from tests.weights.test_load import FEATURES
 
@@ -40,6 +40,17 @@ def checkpoint(tmp_path):
     path = tmp_path / f"vgg16-{hashlib.sha256(content).hexdigest()[:8]}.safetensors"
     path.write_bytes(content)
     return path
+
+
+def main(arguments):
+    """The command's exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["convert", *arguments])
+        try:
+            convert.run()
+        except SystemExit as stop:
+            return stop.code
+    return 0
 
 
 def test_conversion_prints_a_table(checkpoint, tmp_path, capsys):
@@ -74,12 +85,19 @@ def test_a_wrong_hash_is_refused(checkpoint, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == [wrong.name]
 
 
-@pytest.mark.parametrize("arguments", [[], ["a.pth"], ["a.pth", "--download", "--inspect"]])
-def test_missing_arguments(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    assert "error:" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no file is named"),
+        (["a.pth"], "nothing to do: add --out"),
+        (["a.pth", "--download", "--inspect"], "a.pth is named beside --download"),
+        (["--head-width", "x"], "--head-width"),
+    ],
+)
+def test_missing_arguments(arguments, message, capsys):
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and message in line
 
 
 def test_download_reports_a_server_that_is_not_there(tmp_path, monkeypatch, capsys):
@@ -114,7 +132,11 @@ def test_download_and_convert(checkpoint, tmp_path, monkeypatch, capsys):
 def run_script(*arguments):
     """Runs the tool as a user does, in a Python where importing torch fails."""
     program = (
-        "import sys, runpy; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
+        "import sys, runpy, importlib.abc\n"
+        "class NoTorch(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.split('.')[0] == 'torch': raise ImportError(name)\n"
+        "sys.meta_path.insert(0, NoTorch()); sys.argv = sys.argv[1:]\n"
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     return subprocess.run(

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-import fcn_keras
+import fcn_keras.export
 from fcn_keras.commands import export
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
@@ -27,7 +27,7 @@ def exported(monkeypatch):
             raise RuntimeError("the SavedModel's logits differ by 2.0e-03")
         return 3e-7
 
-    monkeypatch.setattr(export, "export_saved_model", record)
+    monkeypatch.setattr(fcn_keras.export, "export_saved_model", record)
     return calls
 
 

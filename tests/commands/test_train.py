@@ -1,3 +1,4 @@
+import inspect
 import os
 import runpy
 import shlex
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fcn_keras.commands import flags
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.recipes import NAMES, load_recipe
+from fcn_keras.training import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,9 +97,11 @@ def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "nothing"], "--recipe nothing: no such recipe; choose from camvid_fcn8s,"),
+        (["--recipe", "nothing"], "no recipe named 'nothing'; choose from camvid_fcn8s,"),
+        (["--recipe", "shaps"], "no recipe named 'shaps'; did you mean shapes?"),
         (["--dataset", "cityscapes"], "no data set named 'cityscapes'; choose from shapes,"),
-        (["--crop-size", "0"], "crop_size=0 must be above 0"),
+        (["--dataset", "camvd"], "no data set named 'camvd'; did you mean camvid?"),
+        (["--crop-size", "0"], "--crop-size 0 must be above 0"),
         (["--weights", "none.pth"], "none.pth"),
         (["--workdir", "/proc/run"], "workdir /proc/run can't be written"),
         (["--resume", "--workdir", "nowhere"], "workdir nowhere holds no run to resume"),
@@ -111,12 +116,16 @@ def test_a_data_set_without_its_folder(tmp_path, refused):
     assert error == "error: data set voc2012 needs its folder; give it as --data-dir"
 
 
-def test_unknown_options_fail(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train", "--learnig-rate", "1"])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_module("experiments.train", run_name="__main__")
-    assert caught.value.code == 2
-    assert "learnig-rate" in "".join(capsys.readouterr())
+@pytest.mark.parametrize("option", ["--learnig-rate", "--learning_rat=1", "--lr"])
+def test_a_mistyped_option_is_told_the_nearest(refused, option):
+    name = option.split("=")[0]
+    assert refused(option, "1") == f"error: no option named {name}; did you mean --learning-rate?"
+
+
+def test_a_folder_with_a_run_names_the_flag(tiny, tmp_path, refused):
+    (tmp_path / "config.json").touch()
+    error = refused(*tiny, "--workdir", str(tmp_path))
+    assert error.endswith("already holds a run: continue it with --resume, or name another folder")
 
 
 @pytest.mark.slow
@@ -167,6 +176,40 @@ def test_other_backends_are_refused(tiny, tmp_path, backend):
 def test_recipes_load_and_say_how_they_are_run(name):
     config = load_recipe(name)
     module = sys.modules[f"fcn_keras.recipes.{name}"]
-    assert "python -m experiments.train" in module.__doc__
+    assert "fcn-keras train" in module.__doc__
     assert name in ("shapes",) or f"--recipe {name}" in module.__doc__
     assert config.model == "fcn8s" or config.model in name
+
+
+def test_a_recipe_may_be_a_file_of_ones_own(tmp_path, refused):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import dataclasses\nfrom pathlib import Path\n"
+        "from fcn_keras.recipes.shapes import config as shapes\n"
+        "config = dataclasses.replace(shapes, dataset='voc2012', data_dir=Path('absent'))\n"
+    )
+    assert load_recipe(str(path)).data_dir == Path("absent")
+    assert "data folder absent" in refused("--recipe", str(path), "--workdir", str(tmp_path / "x"))
+    path.write_text("")
+    assert "doesn't set config = TrainConfig" in refused("--recipe", str(path))
+
+
+def test_settings_keep_their_names():
+    """Old config.json files hold them."""
+    names = """
+        dataset data_dir train_split val_split max_val_images val_epochs model trunk_width
+        head_width dropout upsampling geometry batch_norm at_once weights init_from freeze_until
+        crop_size min_scale max_scale color_jitter batch_size accumulate workers epochs max_steps
+        optimizer learning_rate trunk_rate bias_rate schedule warmup_steps momentum weight_decay
+        clip_norm loss class_weights ema_decay precision seed eval_batch_size bucket
+        checkpoint_steps
+    """
+    assert inspect.signature(TrainConfig).parameters.keys() >= set(names.split())
+
+
+def test_the_first_releases_flags_still_work(refused):
+    former = refused("--trunk-rate", "0.5", "--trunk-width=8", "--crop-size", "0")
+    assert former == "error: --crop-size 0 must be above 0"
+    assert flags.renew(["--trunk-width=8", "--trunk-rate", "2", "x"]) == [
+        *("--backbone-width=8", "--backbone-rate", "2", "x")
+    ]

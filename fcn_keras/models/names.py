@@ -1,0 +1,6 @@
+"""The networks by name, apart from what builds them: reading options needs no Keras."""
+
+from typing import Literal
+
+ModelName = Literal["fcn32s", "fcn16s", "fcn8s"]
+Backbone = Literal["vgg16", "vgg16_bn", "vgg19"]

@@ -1,0 +1,158 @@
+"""What the commands share: help without Keras, flags in messages, errors of one line."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fcn_keras
+import fcn_keras_cli
+from fcn_keras.commands import cli, evaluate, flags
+from fcn_keras.commands.data import Browse, Check, Download
+from fcn_keras.commands.train import Options
+from fcn_keras.data import catalog
+
+ROOT = Path(__file__).parents[2]
+
+
+def door(*arguments):
+    """Runs ``fcn-keras`` and says whether Keras or JAX was imported."""
+    program = (
+        "import atexit, sys, fcn_keras_cli\n"
+        "heavy = ('keras', 'jax', 'grain', 'matplotlib')\n"
+        "atexit.register(lambda: print('HEAVY', [x for x in heavy if x in sys.modules]))\n"
+        "fcn_keras_cli.main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--help"], 0, "usage: fcn-keras [-h] [--version] COMMAND"),
+        (["--version"], 0, f"fcn-keras {fcn_keras.__version__}"),
+        (["train", "--help"], 0, "usage: fcn-keras train [-h]"),
+        (["trian"], 2, "error: no command named 'trian'; did you mean train?"),
+        (["train", "--batch-sise", "2"], 2, "error: no option named --batch-sise; did you mean"),
+        (["train", "--batch-size", "two"], 2, "error: Error parsing --batch-size: invalid literal"),
+        (["train", "--batch-size", "-2"], 2, "error: --batch-size -2 must be above 0"),
+    ],
+)
+def test_help_and_typos_need_neither_keras_nor_jax(arguments, status, words):
+    done = door(*arguments)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "HEAVY []")
+    assert (done.stdout if status == 0 else done.stderr).startswith(words)
+    assert done.stderr.count("\n") == (1 if status else 0)
+
+
+def test_help_groups_the_settings():
+    titles = re.findall("╭─ ([a-z ]+) ─", door("train", "--help").stdout)
+    assert titles == [
+        "options",
+        *(f"{x} options" for x in ("data", "model", "optimisation", "run")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("crop_size=0 must be above 0", "--crop-size 0 must be above 0"),
+        ("accumulate=3 splits batch_size=16", "--accumulate 3 splits --batch-size 16"),
+        ("continue it with resume=True", "continue it with --resume"),
+        ("lower `learning_rate`, or set `clip_norm`", "lower --learning-rate, or set --clip-norm"),
+        ("give it as `root`", "give it as --data-dir"),
+        ("freeze_until='b' is not a block", "--freeze-until 'b' is not a block"),
+        ("`unknown`, other=1, /a/seed=1, a-seed=2, model fcn", None),
+    ],
+)
+def test_messages_of_the_library_name_flags(message, shown):
+    assert flags.name_flags(message, Options) == (shown or message)
+
+
+def test_fields_are_those_of_parts_and_of_every_subcommand():
+    assert set(flags.fields(Check | Browse | Download)) == {
+        *("backend", "debug", "dataset", "data_dir", "splits", "workers", "json", "show"),
+        *("split", "out", "crop_size", "color_jitter", "count", "seed", "archives"),
+    }
+    names = list(flags.fields(Options))
+    assert "crop_size" in names and "recipe" in names and "optimisation" not in names
+
+
+def test_the_nearest_flag():
+    options = flags.flags(Options)
+    found = {name: flags.nearest(name, options) for name in ("--wd", "--worker", "--zzz")}
+    assert found == {"--wd": "--weight-decay", "--worker": "--workers", "--zzz": None}
+    assert {f"--{name}" for name in flags.FAMOUS}.isdisjoint(options)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (fcn_keras.InputError("batch_size=0 is wrong"), 2, "error: --batch-size 0 is wrong"),
+        (OSError(errno.ENOSPC, "No space left", "/x/y"), 1, "error: /x/y: No space left"),
+        (KeyboardInterrupt(), 130, "Stopped."),
+    ],
+)
+def test_errors_are_one_line_with_a_status(monkeypatch, capsys, error, status, line):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "model.keras"])
+    monkeypatch.setattr("fcn_keras.saving.load_model", fail_with(error))
+    with pytest.raises(SystemExit) as stop:
+        evaluate.run()
+    assert (stop.value.code, capsys.readouterr().err) == (status, line + "\n")
+
+
+def fail_with(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+def test_names_from_files_are_not_markup(capsys):
+    cli.console().print("class road [/x]")
+    assert capsys.readouterr().out == "class road [/x]\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = [sys.executable, "-m", "experiments.train", "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "wb") as nowhere:
+        done = subprocess.run(command, cwd=ROOT, stdout=nowhere, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_library_messages_name_no_flags_and_no_programs():
+    found = []
+    for path in sorted((ROOT / "fcn_keras").rglob("*.py")):
+        if path.parent.name in ("commands", "recipes"):
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            # `git describe` is a program that takes flags.
+            if re.search(r"(?<![\w-])--[a-z]|experiments\b", line) and '"git"' not in line:
+                found.append(f"{path.name}:{number}: {line.strip()}")
+    assert not found
+
+
+def test_every_data_set_is_in_the_help_and_the_docs():
+    helped = door("data", "check", "--help").stdout
+    documented = (ROOT / "docs" / "data.md").read_text()
+    for name in catalog.NAMES:
+        assert name in helped and f"`{name}`" in documented
+
+
+def test_commands_are_documented_and_have_a_module():
+    listed = fcn_keras_cli.COMMANDS
+    modules = {path.stem for path in (ROOT / "fcn_keras" / "commands").glob("*.py")}
+    assert set(listed) <= modules
+    assert {path.stem for path in (ROOT / "experiments").glob("*.py")} - {"__init__"} < set(listed)
