@@ -1,0 +1,122 @@
+"""All that a model of ours is beside its weights, as plain JSON: how to build it again.
+
+Nothing here is a Keras configuration, so reading one from a stranger can build nothing but an FCN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from fcn_keras.data.classes import VOID
+from fcn_keras.errors import InputError
+from fcn_keras.models import Design, build
+from fcn_keras.models.anatomy import read_design
+
+POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+_INTEGERS = ("num_classes", "backbone_width", "head_width")
+
+
+def draw(model: keras.Model) -> dict[str, Any]:
+    """The blueprint of a model.
+
+    Raises:
+        InputError: the model is not one that `fcn8s`, `fcn16s` or `fcn32s` built, or was changed
+            since.
+    """
+    blueprint = from_configs({each.name: each.get_config() for each in model.layers}, model.name)
+    if _plan(raise_up(blueprint, with_variables=False)) != _plan(model):
+        raise InputError(
+            f"model {model.name!r} is not as fcn8s, fcn16s or fcn32s build one: keep it with "
+            "model.save(PATH)"
+        )
+    return blueprint
+
+
+def from_configs(configs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The blueprint of the model called `name` whose layers have these configurations.
+
+    Raises:
+        InputError: they are no model of ours.
+    """
+    design = read_design(configs, name)
+    normalize, crop = configs["normalize"], configs["crop"]
+    return {
+        "design": dataclasses.asdict(design),
+        "name": name,
+        "policy": configs["block1_conv1"]["dtype"]["config"]["name"],
+        "frozen": [layer for layer, config in configs.items() if config.get("trainable") is False],
+        "normalize": {key: list(normalize[key]) for key in ("scale", "offset")},
+        "info": crop.get("info"),
+    }
+
+
+def raise_up(blueprint: Mapping[str, Any], *, with_variables: bool = True) -> keras.Model:
+    """The model of a blueprint, with initial values.
+
+    Args:
+        blueprint: As `draw` gives it; it may come from anywhere.
+        with_variables: Otherwise the variables have shapes but no values, and take no memory.
+
+    Raises:
+        InputError, KeyError, TypeError, ValueError: it is no blueprint.
+    """
+    design, policy = _design(blueprint["design"]), blueprint["policy"]
+    if policy not in POLICIES:
+        raise ValueError(f"policy {policy!r} is unknown")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        if with_variables:
+            model = build(design)
+        else:
+            with keras.StatelessScope(initialize_variables=False):
+                model = build(design)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.name = _name(blueprint["name"])
+    frozen = set(blueprint["frozen"])
+    for layer in model.layers:
+        layer.trainable = layer.name not in frozen
+    normalize = model.get_layer("normalize")
+    normalize.scale, normalize.offset = (
+        _three(blueprint["normalize"][key]) for key in ("scale", "offset")
+    )
+    info = blueprint["info"]
+    if not (info is None or isinstance(info, str)):
+        raise TypeError("info is not a text")
+    model.get_layer("crop").info = info
+    return model
+
+
+def _plan(model: keras.Model) -> str:
+    return json.dumps(keras.saving.serialize_keras_object(model)["config"], sort_keys=True)
+
+
+def _design(record: Mapping[str, Any]) -> Design:
+    for name in _INTEGERS:
+        if type(record[name]) is not int:
+            raise TypeError(f"{name}={record[name]!r} is not a whole number")
+    if record["num_classes"] > VOID:
+        raise ValueError(f"num_classes={record['num_classes']} is above {VOID}")
+    shape = tuple(record["input_shape"])
+    if not all(size is None or type(size) is int for size in shape):
+        raise TypeError(f"input_shape={shape!r} holds something else than whole numbers")
+    return Design(**{**record, "input_shape": shape})
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or "/" in value:
+        raise ValueError("the model's name is not printable")
+    return value
+
+
+def _three(values: Any) -> list[float]:
+    if len(values) != 3 or not all(type(x) in (int, float) and math.isfinite(x) for x in values):
+        raise ValueError("the normalisation is not three numbers")
+    return list(values)
