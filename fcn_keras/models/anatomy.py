@@ -72,7 +72,7 @@ class Design:
             object.__setattr__(self, "upsampling", "learned" if self.batch_norm else "frozen")
         for name in ("num_classes", "head_width", "backbone_width"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        self._check("dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+        self._check("dropout", 0 <= (self.dropout or 0) < 1, "at least 0 and below 1")
         for name, allowed in (
             ("upsampling", ("frozen", "learned")),
             ("geometry", ("same", "caffe")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import ops
@@ -30,7 +31,7 @@ class Convolution(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         return fast(inputs, ops.convert_to_tensor(kernel))
 
-    def _fast(self, inputs) -> Callable | None:
+    def _fast(self, inputs: Any) -> Callable | None:
         if not self._plain(inputs) or not cpu.in_use():
             return None
         from fcn_keras.cpu import im2col, winograd
@@ -44,7 +45,7 @@ class Convolution(keras.layers.Conv2D):
         patches = batch * height * width * size**2 * channels
         return im2col.convolve if size == 1 or patches <= _PATCHES else None
 
-    def _plain(self, inputs) -> bool:
+    def _plain(self, inputs: Any) -> bool:
         height, width = self.kernel_size
         return (
             height == width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -133,7 +134,7 @@ class Crop(keras.layers.Layer):
     (`fcn_keras.saving.info`): as part of the configuration it goes wherever the layer goes.
     """
 
-    def __init__(self, offset: int = 0, info: str | None = None, **kwargs):
+    def __init__(self, offset: int = 0, info: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.offset = offset
         self.info = info
@@ -144,7 +145,7 @@ class Crop(keras.layers.Layer):
         columns = slice(self.offset, self.offset + width)
         return x[:, rows, columns]
 
-    def compute_output_shape(self, x_shape, reference_shape):
+    def compute_output_shape(self, x_shape: tuple, reference_shape: tuple) -> tuple:
         return (x_shape[0], *reference_shape[1:3], x_shape[3])
 
     def get_config(self):

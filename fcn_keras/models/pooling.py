@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from fcn_keras import cpu
@@ -24,7 +26,7 @@ class MaxPool(keras.layers.MaxPooling2D):
 
         return max_pool(inputs)
 
-    def _plain(self, inputs) -> bool:
+    def _plain(self, inputs: Any) -> bool:
         return (
             tuple(self.pool_size) == tuple(self.strides) == (2, 2)
             and (self.padding, self.data_format) == ("same", "channels_last")

@@ -119,7 +119,9 @@ def from_json(text: str, owner: str) -> ModelInfo:
         )
         if classes["void"] != VOID:
             raise ValueError(f"void is {classes['void']!r} in place of {VOID}")
-        origin = {name: _text(record[name]) for name in ORIGIN if record[name] is not None}
+        origin: dict[str, Any] = {
+            name: _text(record[name]) for name in ORIGIN if record[name] is not None
+        }
         scores = {_text(name): float(value) for name, value in record["scores"].items()}
     except _DAMAGE as error:
         raise InputError(f"{owner} has damaged class names or origin ({error!r:.200})") from error

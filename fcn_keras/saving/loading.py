@@ -61,4 +61,4 @@ def num_classes(model: keras.Model, name: str | None = None) -> int:
             "(batch, height, width, 3) to (batch, height, width, classes), as fcn_keras.fcn8s() "
             "does"
         )
-    return outputs[3]
+    return model.output_shape[3]

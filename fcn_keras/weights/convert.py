@@ -33,12 +33,14 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
     tensors = read_tensors(path)
     try:
         form = recognise(tensors)
-        if not form.pretrained:
+        if not form.pretrained or form.normalization is None:
             raise InputError(f"is {form.title}, which load_weights and weights=PATH take directly")
         placed = place(form, tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    skipped, variables, rows = {}, {}, []
+    skipped: dict[str, str] = {}
+    variables: dict[str, list[np.ndarray]] = {}
+    rows = []
     for each in placed:
         layer, width = each.rule.layer, each.array.shape[-1]
         if layer in HEAD and width != head_width:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import keras
 import numpy as np
@@ -108,7 +109,7 @@ def _check_variant(form: Format, design: Design) -> None:
         raise InputError(f"is {form.title}; build the model with batch_norm={form.batch_norm}")
 
 
-def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> keras.Variable | None:
+def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> Any:
     return getattr(layers.get(rule.layer), rule.variable, None)
 
 
@@ -129,7 +130,8 @@ def _fit(
         return [each for each in known if each.rule.layer not in HEAD], unfit
     for each in wrong:
         rule = each.rule
-        argument = WIDTHS[part(rule.layer)]
+        its = part(rule.layer)
+        argument = WIDTHS[its] if its else "options"
         raise InputError(
             f"{rule.source} of shape {show(each.source_shape)} gives "
             f"{rule.layer}/{rule.variable} the shape {show(each.array.shape)}, but the model has "

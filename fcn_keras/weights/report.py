@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Shape = tuple[int, ...]
@@ -60,7 +61,7 @@ def show(shape: Shape) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
-def table(rows: list[tuple[str, ...]] | tuple[tuple[str, ...], ...]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """The rows as lines of aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

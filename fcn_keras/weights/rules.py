@@ -38,8 +38,8 @@ class Rule:
 class Normalization:
     """What the backbone expects of RGB pixels in 0..255: ``pixels * scale + offset``."""
 
-    scale: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
 
 
 IMAGENET = Normalization(

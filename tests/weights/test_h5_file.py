@@ -168,7 +168,7 @@ def test_a_converted_keras_file_keeps_its_normalisation(tmp_path):
     [
         ("a.h5", "needs the ending .weights.h5"),
         ("absent/a.weights.h5", "absent doesn't exist"),
-        ("folder.weights.h5", "folder.weights.h5 can't be written: Is a directory"),
+        ("folder.weights.h5", "folder.weights.h5 can't be written .*Is a directory"),
     ],
 )
 def test_conversion_checks_the_output_s_name(tmp_path, classifier, out, message):

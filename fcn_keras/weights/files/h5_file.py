@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from fcn_keras.errors import InputError
-from fcn_keras.storage import replacing
+from fcn_keras.storage import SaveError, replacing
 from fcn_keras.weights.rules import Normalization
 
 H5_START = b"\x89HDF\r\n\x1a\n"
@@ -76,8 +76,8 @@ def write_h5(
             group = _layer_group(file, "normalize")
             group.attrs["scale"] = normalization.scale
             group.attrs["offset"] = normalization.offset
-    except OSError as error:
-        raise InputError(f"{path} can't be written: {error.strerror or error}") from error
+    except SaveError as error:
+        raise InputError(str(error)) from error
 
 
 def _layer_group(file: h5py.File, layer: str) -> h5py.Group:
