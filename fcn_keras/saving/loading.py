@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import zipfile
 from os import PathLike
 from pathlib import Path
@@ -12,6 +14,9 @@ from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
+
+# More than any configuration has, and more than any archive of weights can be packed.
+CONFIG_BYTES, UNPACKED = 2**24, 100
 
 
 def load_model(path: str | PathLike) -> keras.Model:
@@ -39,11 +44,35 @@ def _load_keras(path: Path) -> keras.Model:
             f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
         )
     try:
+        _check_sizes(path)
         with without_initial_values():
             return keras.models.load_model(path, compile=False)
-    except (KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"model {path} can't be read: {reason}") from error
+    except Exception as error:  # Keras, HDF5 and zip raise anything on a damaged file
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # What the file says is printed without terminal codes.
+        reason = ascii(lines[0])[1:-1] if lines else type(error).__name__
+        raise InputError(f"model {path} can't be read: {reason:.300}") from error
+
+
+def _check_sizes(path: Path) -> None:
+    """Makes sure that the model has no more weights than the file can hold.
+
+    Raises:
+        ValueError: they do, or the archive would unpack to far more than its size.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {each.filename: each.file_size for each in archive.infolist()}
+        if sizes["config.json"] > CONFIG_BYTES:
+            raise ValueError(f"its configuration has {sizes['config.json']} bytes")
+        if sum(sizes.values()) > UNPACKED * path.stat().st_size:
+            raise ValueError(f"it unpacks to {sum(sizes.values())} bytes")
+        config = json.loads(archive.read("config.json"))
+    config["compile_config"] = None
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object(config)
+    needed = sum(math.prod(variable.shape) for variable in model.variables)
+    if needed > sizes["model.weights.h5"]:  # at least a byte each
+        raise ValueError(f"its layers have {needed} weights, but it holds fewer")
 
 
 def num_classes(model: keras.Model, name: str | None = None) -> int:

@@ -1,0 +1,95 @@
+"""`.keras` files from strangers: one clean line, and no more memory than the file is worth."""
+
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import fcn_keras
+from fcn_keras import InputError, load_model
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "model.keras"
+    fcn_keras.fcn8s(3, backbone_width=1, head_width=2).save(path)
+    return path
+
+
+def rewrite(source, target, change_config=lambda text: text, **contents):
+    """Copies an archive with another configuration, or other contents of its members."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = contents.get(name.replace(".", "_"), old.read(name))
+            new.writestr(
+                name, change_config(content.decode()) if name == "config.json" else content
+            )
+    return target
+
+
+def test_a_packed_archive_loads(written, tmp_path):
+    model = load_model(rewrite(written, tmp_path / "model.keras"))
+    weights = load_model(written).get_weights()
+    assert all(map(np.array_equal, model.get_weights(), weights))
+
+
+def test_a_compiled_model_loads(tmp_path):
+    model = fcn_keras.fcn32s(3, backbone_width=1, head_width=2)
+    model.compile("adam", "mse")
+    model.save(tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").output_shape == (None, None, None, 3)
+
+
+def test_wide_layers_without_weights_are_refused_unbuilt(written, tmp_path, monkeypatch):
+    with keras.StatelessScope(initialize_variables=False):
+        wide = fcn_keras.fcn8s(3, backbone_width=1, head_width=10**6)
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("it was built"))
+    path = rewrite(written, tmp_path / "model.keras", lambda _: wide.to_json())
+    with pytest.raises(InputError, match=r"its layers have 1000\d+ weights, but it holds"):
+        load_model(path)
+
+
+def test_archives_that_grow_are_refused(written, tmp_path):
+    path = rewrite(written, tmp_path / "bomb.keras", model_weights_h5=bytes(10**8))
+    with pytest.raises(InputError, match="it unpacks to 1000"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "{}",
+        lambda text: "[" * 100_000,
+        lambda text: "[]",
+        lambda text: text.replace('"filters": 2', '"filters": 0'),
+        lambda text: text.replace('"filters": 2', '"filters": "\\u001b[31m\\n"'),
+        lambda text: text.replace('"Functional"', '"\\u001b[31mNone"'),
+        lambda text: text.replace('"strides": [1, 1]', '"strides": [0, 0]'),
+        lambda text: text.replace('"dtype"', '"detype"'),
+    ],
+    ids=range(8),
+)
+def test_damaged_configurations_are_one_clean_line(written, tmp_path, change):
+    path = rewrite(written, tmp_path / "model.keras", change)
+    with pytest.raises(InputError) as caught:
+        load_model(path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    "count", [12, pytest.param(2000, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_changed_bytes_are_refused_in_one_line_or_load(written, tmp_path, count):
+    content = written.read_bytes()
+    random = np.random.default_rng(count)
+    path = tmp_path / "model.keras"
+    for _ in range(count):
+        changed = bytearray(content)
+        for _ in range(random.integers(1, 4)):
+            changed[random.integers(len(changed))] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            load_model(path)
+        except InputError as error:
+            assert str(error).isprintable()
