@@ -3,4 +3,4 @@
 from typing import Literal
 
 ModelName = Literal["fcn32s", "fcn16s", "fcn8s"]
-Backbone = Literal["vgg16", "vgg16_bn", "vgg19"]
+Backbone = Literal["vgg13", "vgg16", "vgg16_bn", "vgg19"]

@@ -43,6 +43,7 @@ class VGG:
 
 
 BACKBONES: dict[Backbone, VGG] = {
+    "vgg13": VGG("VGG13", (2, 2, 2, 2, 2)),
     "vgg16": VGG("VGG16", (2, 2, 3, 3, 3)),
     "vgg16_bn": VGG("VGG16 with batch normalisation", (2, 2, 3, 3, 3), batch_norm=True),
     "vgg19": VGG("VGG19", (2, 2, 4, 4, 4)),

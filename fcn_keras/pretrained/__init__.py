@@ -54,8 +54,8 @@ def fcn8s(
         at_once: Scale pool4 by 0.01 and pool3 by 0.0001 before their scores, for training in
             one stage.
         input_shape: ``(height, width, 3)``; None leaves a size open.
-        backbone: ``"vgg16"``, ``"vgg16_bn"`` (batch normalisation after every convolution) or
-            ``"vgg19"``.
+        backbone: ``"vgg13"``, ``"vgg16"``, ``"vgg16_bn"`` (batch normalisation after every
+            convolution) or ``"vgg19"``.
         backbone_width: Filters of the backbone's first block; 64 in VGG. Its old name `trunk_width`
             still works.
         head_width: Filters of fc6 and fc7; 4096 in the paper.

@@ -9,6 +9,7 @@ from fcn_keras.models.names import Backbone
 from fcn_keras.storage import ProgressCallback, cache_folder, download, verify
 
 URLS: dict[Backbone, str] = {
+    "vgg13": "https://download.pytorch.org/models/vgg13-19584684.pth",
     "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "vgg16_bn": "https://download.pytorch.org/models/vgg16_bn-6c64b313.pth",
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",

@@ -16,8 +16,13 @@ MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
 
-# The configurations of the paper's table 1, which torchvision calls D and E.
-COUNTS = {"vgg16": (2, 2, 3, 3, 3), "vgg16_bn": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+# The configurations of the paper's table 1, which torchvision calls B, D and E.
+COUNTS = {
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg16_bn": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
 
 
 class VGG(nn.Module):
@@ -88,7 +93,7 @@ def test_a_narrow_checkpoint_gives_torch_s_fc7(tmp_path, zipped):
     compare(tmp_path / "a.pth", width=2, head=8, zipped=zipped)
 
 
-@pytest.mark.parametrize("backbone", ["vgg16_bn", "vgg19"])
+@pytest.mark.parametrize("backbone", ["vgg13", "vgg16_bn", "vgg19"])
 def test_the_other_backbones_give_torch_s_fc7(tmp_path, backbone):
     compare(tmp_path / "a.pth", width=2, head=8, zipped=True, backbone=backbone)
 
