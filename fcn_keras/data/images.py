@@ -7,10 +7,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcn_keras.data.classes import VOID, VOID_COLOR
+from fcn_keras.data.mask_values import Colors, color_labels, gray_labels, shades_hint
 from fcn_keras.errors import InputError
-
-Colors = tuple[tuple[int, int, int], ...]
-"""RGB by class id."""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -72,12 +70,13 @@ def read_mask(
 
     Palette PNGs give their indices and gray ones their values; pixels equal to `ignore_label`
     become void. With `colors` (class id -> RGB) an RGB mask is translated colour by colour,
-    (224, 224, 192) being void, and so is a palette PNG if the table has all its used colours. An
-    SBD `.mat` file gives its segmentation.
+    (224, 224, 192) being void, and so is a palette PNG if the table has all its used colours, and
+    a gray one if its values can't be ids (`gray_labels`). An SBD `.mat` file gives its
+    segmentation.
 
     Raises:
-        InputError: the file is missing, truncated or a JPEG, a colour picture comes without
-            `colors` or has a colour outside it, or a label is out of range.
+        InputError: the file is missing, truncated or a JPEG, has transparent pixels, is a colour
+            picture without `colors` or with one outside them, or a label is out of range.
     """
     path = Path(path)
     if path.suffix == ".mat":
@@ -104,7 +103,7 @@ def _in_range(labels: np.ndarray, name: str, num_classes: int) -> np.ndarray:
     if wrong.any():
         raise InputError(
             f"mask {name} holds label {labels[wrong][0]}, but the data set has "
-            f"{num_classes} classes (0..{num_classes - 1}, 255 = void)"
+            f"{num_classes} classes (0..{num_classes - 1}, 255 = void){shades_hint(labels)}"
         )
     return labels.astype(np.uint8)
 
@@ -133,31 +132,27 @@ def _labels_of(image: Image.Image, name: str, colors: Colors | None) -> np.ndarr
         rgb = image.convert("RGB")
         used = rgb.getcolors() or ()  # never None: a palette has at most 256 colours
         if {color for _, color in used} <= {*colors, VOID_COLOR}:
-            return _labels_of_colors(np.array(rgb), name, colors)
-    if image.mode in ("P", "L", "1", "I", "I;16", "I;16B"):
+            return color_labels(np.array(rgb), name, colors)
+    if image.mode in ("RGBA", "LA", "PA"):
+        if np.asarray(image.getchannel("A")).min() < 255:
+            raise InputError(
+                f"mask {name} has transparent pixels; flatten it, void onto colour {VOID_COLOR}"
+            )
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    if image.mode == "1" and {(0, 0, 0), (255, 255, 255)} <= {*(colors or ())}:
+        image = image.convert("L")
+    if image.mode in ("L", "I", "I;16", "I;16B"):
+        return gray_labels(np.array(image), name, colors)
+    if image.mode in ("P", "1"):
         return np.array(image).astype(np.int32)
     if colors is None:
         raise InputError(
             f"mask {name} is a {image.mode} picture, but class indices are expected; save it as a "
             "palette or gray PNG, or give the class colours"
         )
-    if image.mode not in ("RGB", "RGBA"):
+    if image.mode != "RGB":
         raise InputError(f"mask {name} is a {image.mode} picture; save it as PNG in RGB or palette")
-    return _labels_of_colors(np.array(image.convert("RGB")), name, colors)
-
-
-def _labels_of_colors(rgb: np.ndarray, name: str, colors: Colors) -> np.ndarray:
-    codes = rgb.astype(np.int32) @ (1 << 16, 1 << 8, 1)
-    labels = np.full(codes.shape, -1, np.int32)
-    for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:
-        labels[codes == np.dot(color, (1 << 16, 1 << 8, 1))] = label
-    if (labels < 0).any():
-        y, x = np.argwhere(labels < 0)[0]
-        raise InputError(
-            f"mask {name} holds colour {tuple(rgb[y, x].tolist())} at row {y}, column {x}, which "
-            "is not in the class table; add it or repaint the mask"
-        )
-    return labels
+    return color_labels(np.array(image), name, colors)
 
 
 def _read_sbd(path: Path) -> np.ndarray:

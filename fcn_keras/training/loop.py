@@ -15,6 +15,7 @@ import numpy as np
 
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Source, Subset, open_dataset, steps_per_epoch
+from fcn_keras.data.labels import require_labels
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.saving import ModelInfo, annotate, package_version
@@ -27,7 +28,7 @@ from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder, git_hash
-from fcn_keras.training.setup import Devices, build_model
+from fcn_keras.training.setup import Devices, build_model, fit_batch
 from fcn_keras.training.signals import StopRequest
 from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
 
@@ -97,9 +98,16 @@ class _Loop:
         self.validation = open_dataset(config.dataset, config.data_dir, config.val_split)
         if config.max_val_images is not None:
             self.validation = Subset(self.validation, config.max_val_images)
+        self._check_labels()
         _check_class_weights(config, self.source)
+        self.config = config = fit_batch(config, len(self.source), self.reporter.message)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
+        if config.warmup_steps > self.last_step / 2:
+            self.reporter.message(
+                f"Warning: warm-up takes {config.warmup_steps} of the run's {self.last_step} "
+                "steps: shorten it, or train longer."
+            )
         self.model = build_model(config, len(self.source.classes), self.reporter.message)
         self.info = ModelInfo(
             classes=self.source.classes,
@@ -115,6 +123,12 @@ class _Loop:
         self.evaluator = Evaluator(
             self.model, batch_size=config.eval_batch_size, bucket=config.bucket
         )
+
+    def _check_labels(self) -> None:
+        splits = (self.source, self.config.train_split), (self.validation, self.config.val_split)
+        for source, split in splits:
+            if warning := require_labels(source, split):
+                self.reporter.message(warning)
 
     def __call__(self) -> Result:
         self.checkpoints = Checkpoints(self.folder.checkpoints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 from collections.abc import Callable, Iterator
 
@@ -83,6 +84,18 @@ def freeze(model: keras.Model, block: str) -> None:
         number = anatomy.block(layer.name)
         if number is not None and number <= int(block[-1]):
             layer.trainable = False
+
+
+def fit_batch(config: TrainConfig, samples: int, tell: Callable[[str], None]) -> TrainConfig:
+    """The settings with a batch that `samples` can fill; `tell` receives what was changed."""
+    if samples >= config.batch_size:
+        return config
+    parts = config.accumulate * len(jax.devices())
+    size = samples // parts * parts
+    if not size:
+        return config  # whoever makes the batches says what is wrong
+    tell(f"The split has {samples} samples only: batch_size is {size}, not {config.batch_size}.")
+    return dataclasses.replace(config, batch_size=size)
 
 
 class Devices:

@@ -3,8 +3,9 @@ import pytest
 from PIL import Image
 
 from fcn_keras.data import open_dataset
+from fcn_keras.data.class_list import read_classes
 from fcn_keras.data.classes import VOC
-from fcn_keras.data.folder import is_validation, read_classes
+from fcn_keras.data.folder import automatic_validation, is_validation, strays
 from fcn_keras.errors import InputError
 
 NAMES = [f"photo{index}" for index in range(40)]
@@ -71,7 +72,7 @@ def test_classes_without_colours_get_vocs(root):
     [
         ("\n", "is empty; write one class a line"),
         ("a 0 0 0\nb\n", "gives 1 colours for 2 classes"),
-        ("a 0 0 0\nb 0 0 300\n", "gives 1 colours for 2 classes"),
+        ("a 0 0 0\nb 0 0 300\n", "line 2 is 'b 0 0 300'; a colour is three numbers from 0 to 255"),
         ("a 0 0 0\nb 0 0 0\n", "repeats a name or a colour"),
         ("a\na\n", "repeats a name or a colour"),
     ],
@@ -102,3 +103,187 @@ def test_missing_parts_are_named(root):
     (root / "classes.txt").unlink()
     with pytest.raises(InputError, match=r"class list .*/classes.txt does not exist"):
         open_dataset("folder", root)
+
+
+def test_few_photos_have_both_splits(root):
+    for count in range(2, 13):
+        for start in range(400):
+            names = [f"IMG_{start + n:04d}" for n in range(count)]
+            validation = automatic_validation(names)
+            assert 0 < len(validation) < count
+            by_hash = {name for name in names if is_validation(name)}
+            assert validation == by_hash or len(by_hash) in (0, count)
+    assert automatic_validation(["one"]) == set() or is_validation("one")
+
+
+def save_masks(root, picture):
+    for name in NAMES:
+        picture.save(root / f"masks/{name}.png")
+
+
+WHITE_TABLE = "background 0 0 0\nobject 255 255 255\n"
+SQUARE = np.pad(np.ones((2, 2), np.uint8), 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "P", "RGBA", "LA"])
+def test_black_and_white_masks_are_the_classes_of_these_colours(root, mode):
+    (root / "classes.txt").write_text(WHITE_TABLE)
+    save_masks(root, Image.fromarray(255 * SQUARE).convert(mode))
+    for split in ("train", "val"):
+        np.testing.assert_array_equal(open_dataset("folder", root, split)[0][1], SQUARE)
+    # White listed first: the colours decide, not their order.
+    (root / "classes.txt").write_text("object 255 255 255\nbackground 0 0 0\n")
+    np.testing.assert_array_equal(open_dataset("folder", root)[0][1], 1 - SQUARE)
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+@pytest.mark.parametrize("classes", ["background\nobject\n", "background 0 0 0\nobject 200 0 0\n"])
+def test_masks_of_0_and_255_without_a_white_class_are_refused(root, mode, classes):
+    (root / "classes.txt").write_text(classes)
+    save_masks(root, Image.fromarray(255 * SQUARE).convert(mode))
+    with pytest.raises(
+        InputError,
+        match=r"masks holds the values 0 and 255 alone, and 255 is void; if it is an object, give "
+        r"its colour in classes.txt: `background 0 0 0`, `object 255 255 255`",
+    ):
+        open_dataset("folder", root)
+    # One mask with a class id is enough to tell that 255 is meant as void.
+    Image.fromarray(np.full((4, 4), 1, np.uint8)).save(root / "masks/photo9.png")
+    assert 255 in open_dataset("folder", root)[0][1]
+
+
+def test_masks_of_0_and_1_are_ids_whatever_the_colours(root):
+    (root / "classes.txt").write_text(WHITE_TABLE)
+    save_masks(root, Image.fromarray(SQUARE))
+    np.testing.assert_array_equal(open_dataset("folder", root)[0][1], SQUARE)
+    (root / "classes.txt").write_text("object 255 255 255\nbackground 0 0 0\n")
+    with pytest.raises(InputError, match=r"holds the values 0, 1, which may be class ids or shade"):
+        open_dataset("folder", root)[0]
+
+
+def test_shades_in_steps_are_classes_with_their_colours(root):
+    levels = np.array([[0, 127], [254, 0]], np.uint8).repeat(2, 0).repeat(2, 1)
+    save_masks(root, Image.fromarray(levels))
+    (root / "classes.txt").write_text("a\nb\nc\n")
+    with pytest.raises(InputError, match=r"label 127, .* if 0, 127, 254 are shades and not class"):
+        open_dataset("folder", root)[0]
+    (root / "classes.txt").write_text("a 0 0 0\nb 127 127 127\nc 254 254 254\n")
+    np.testing.assert_array_equal(open_dataset("folder", root)[0][1], levels // 127)
+    levels[0, 0] = 255  # no class is white
+    save_masks(root, Image.fromarray(levels))
+    assert open_dataset("folder", root)[0][1][0, :2].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_smoothed_edges_are_named_with_an_example(root, mode):
+    (root / "classes.txt").write_text(WHITE_TABLE)
+    picture = np.zeros((10, 10), np.uint8)
+    picture[:, 4:] = 255
+    picture[:4, 4] = 31, 90, 128, 220
+    save_masks(root, Image.fromarray(picture).convert(mode))
+    with pytest.raises(InputError) as error:
+        open_dataset("folder", root)[0]
+    assert str(error.value).endswith(
+        "holds 4 colours that are not in the class table, in 4 % of its pixels, such as (31, 31, "
+        "31) at row 0, column 4: edges are smoothed (anti-aliased); save it without smoothing, or "
+        "repaint it"
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_masks_are_refused(root, mode):
+    (root / "classes.txt").write_text(WHITE_TABLE)
+    picture = Image.fromarray(255 * SQUARE).convert(mode)
+    picture.putalpha(Image.fromarray(255 * SQUARE))
+    save_masks(root, picture)
+    with pytest.raises(InputError, match=r"photo.*png has transparent pixels; flatten it, void"):
+        open_dataset("folder", root)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffsky,128,128,128\r\ngarden shed, 200, 30, 30\r\n",
+        "sky #808080\ngarden shed #C81E1E  # where the tools are\n",
+        "# my classes\n\n0: sky 128 128 128\n1: garden shed 200 30 30\n",
+        "0,sky,128,128,128\n1,garden shed,200,30,30\n",
+        "128 128 128 sky\n200 30 30\tgarden shed\n",
+        "#808080 sky\n#c81e1e garden shed\n",
+        '"sky";128;128;128\n"garden shed";200;30;30\n',
+    ],
+)
+def test_class_lists_as_people_write_them(root, text):
+    (root / "classes.txt").write_text(text, newline="")
+    classes, has_colors = read_classes(root / "classes.txt")
+    assert classes.names == ("sky", "garden shed") and has_colors
+    assert classes.colors == ((128, 128, 128), (200, 30, 30))
+
+
+def test_names_may_hold_numbers(root):
+    (root / "classes.txt").write_text("route 66\n2 wheeler\n4x4\n")
+    assert read_classes(root / "classes.txt")[0].names == ("route 66", "2 wheeler", "4x4")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1: sky", "class ids count from 0 in the order of the lines: this is 0"),
+        ("12", "write `name` or `name red green blue`"),
+        ("#808080", "write `name` or `name red green blue`"),
+        ("sky 300 0 0", "a colour is three numbers from 0 to 255"),
+    ],
+)
+def test_bad_lines_are_named(root, line, reason):
+    (root / "classes.txt").write_text(f"# classes\n{line}\n")
+    with pytest.raises(InputError, match=f"line 2 is '{line}'; {reason}"):
+        read_classes(root / "classes.txt")
+
+
+def test_a_class_list_must_be_utf8(root):
+    (root / "classes.txt").write_bytes("Bäume\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"classes.txt is not UTF-8 text; save it as UTF-8"):
+        open_dataset("folder", root)
+
+
+def test_masks_under_other_names_are_found(root):
+    before = open_dataset("folder", root)
+    for name in NAMES:
+        (root / f"masks/{name}.png").rename(root / f"masks/{name}_mask.PNG")
+    source = open_dataset("folder", root)
+    assert source.masks[0].name == f"{source.ids[0]}_mask.PNG" and source.ids == before.ids
+    np.testing.assert_array_equal(source[0][1], np.eye(4))
+
+
+def test_subfolders(root):
+    for kind, ending in (("images", "jpg"), ("masks", "png")):
+        (root / kind / "day 1").mkdir()
+        (root / f"{kind}/photo1.{ending}").rename(root / f"{kind}/day 1/photo2.{ending}")
+    (root / "val.txt").write_text("day 1/photo2\nphoto2\n")
+    source = open_dataset("folder", root, "val")
+    assert source.masks == (root / "masks/day 1/photo2.png", root / "masks/photo2.png")
+
+
+def test_says_what_was_meant(root):
+    (root / "masks").rename(root / "Labels")
+    with pytest.raises(InputError, match=r"masks does not exist, but Labels does; rename it to m"):
+        open_dataset("folder", root)
+    for path in (root / "Labels").iterdir():
+        path.rename(root / f"images/{path.stem}_mask.png")
+    (root / "Labels").rmdir()
+    with pytest.raises(InputError, match=r"holds 40 masks, such as photo0_mask.png; move them to"):
+        open_dataset("folder", root)
+    (root / "masks").mkdir()
+    (root / "masks/a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"for none of the 80 images: it holds 1 files, such as a"):
+        open_dataset("folder", root)
+
+
+def test_counts_what_lies_about(root):
+    assert strays(root) == []
+    (root / "masks/photo3.png").rename(root / "masks/phto3.png")
+    (root / "images/IMG_1.HEIC").write_bytes(b"")
+    assert strays(root) == [
+        "photos without a mask: 1, such as photo3; draw it",
+        "masks without a photo: 1, such as phto3.png; add the photo",
+        "files in images that are not read: 1, such as IMG_1.HEIC; convert photos to JPEG or PNG",
+    ]

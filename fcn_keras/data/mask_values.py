@@ -1,0 +1,115 @@
+"""What the values of a gray or colour mask mean: class ids, or colours of the class table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fcn_keras.data.classes import VOID, VOID_COLOR
+from fcn_keras.errors import InputError
+
+Colors = tuple[tuple[int, int, int], ...]
+"""RGB by class id."""
+
+_BLENDED = 3  # from so many unknown colours on, they come from smoothed edges
+
+_CODE = np.array([1 << 16, 1 << 8, 1])
+
+
+def gray_labels(values: np.ndarray, name: str, colors: Colors | None) -> np.ndarray:
+    """The labels of a gray mask: its values, or the classes of which they are the colours.
+
+    They are colours if all of them are in the table and either some can't be class ids (255 is
+    white then, not void), or the table has grays only. A table of grays without white leaves 255
+    to void.
+
+    Args:
+        values: ``(H, W)`` integers.
+        name: The file, for messages.
+        colors: RGB by class id; None where values can be ids only.
+
+    Returns:
+        int32 ``(H, W)``.
+
+    Raises:
+        InputError: the table has grays only, and the values are neither its colours nor ids that
+            mean the same.
+    """
+    if colors is None:
+        return values.astype(np.int32)
+    grays = {color[0]: label for label, color in enumerate(colors) if len(set(color)) == 1}
+    only_grays = len(grays) == len(colors)
+    used = set(np.unique(values).tolist())
+    known = grays.keys() | {VOID} if only_grays else grays.keys()
+    are_ids = all(value < len(colors) for value in used - ({VOID} - grays.keys()))
+    if used <= known and (only_grays or not are_ids):
+        labels = np.full(values.shape, VOID, np.int32)
+        for gray, label in grays.items():
+            labels[values == gray] = label
+        return labels
+    if only_grays and not are_ids and values.max() <= 255:
+        return color_labels(np.repeat(values.astype(np.uint8)[..., None], 3, axis=2), name, colors)
+    if only_grays and grays.get(0, 0) != 0:
+        raise InputError(
+            f"mask {name} holds the values {_some(used)}, which may be class ids or shades: the "
+            f"class table gives shade 0 to class {grays[0]}; repaint the mask in the table's "
+            "colours, or leave the colours out of the table"
+        )
+    return values.astype(np.int32)
+
+
+def color_labels(rgb: np.ndarray, name: str, colors: Colors) -> np.ndarray:
+    """The labels of a colour mask.
+
+    Args:
+        rgb: uint8 ``(H, W, 3)``.
+        name: The file, for messages.
+        colors: RGB by class id; (224, 224, 192) is void unless a class has it.
+
+    Returns:
+        int32 ``(H, W)``.
+
+    Raises:
+        InputError: a colour is not in the table.
+    """
+    codes = rgb.astype(np.int32) @ _CODE
+    labels = np.full(codes.shape, -1, np.int32)
+    for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:
+        labels[codes == np.dot(color, _CODE)] = label
+    unknown = labels < 0
+    if unknown.any():
+        y, x = np.argwhere(unknown)[0]
+        example = f"{tuple(rgb[y, x].tolist())} at row {y}, column {x}"
+        count = len(np.unique(codes[unknown]))
+        if count >= _BLENDED:
+            raise InputError(
+                f"mask {name} holds {count} colours that are not in the class table, in "
+                f"{100 * unknown.mean():.2g} % of its pixels, such as {example}: edges are "
+                "smoothed (anti-aliased); save it without smoothing, or repaint it"
+            )
+        raise InputError(
+            f"mask {name} holds colour {example}, which is not in the class table; add it or "
+            "repaint the mask"
+        )
+    return labels
+
+
+def shades_hint(labels: np.ndarray) -> str:
+    """What to add to a complaint about a label out of range, if the labels look like shades.
+
+    Those of a mask painted in steps, such as 0, 127 and 254, have a common divisor.
+    """
+    used = set(np.unique(labels).tolist()) - {VOID}
+    if len(used) < 2 or min(used) < 0 or math.gcd(*used) < 2:
+        return ""
+    value = max(used)
+    return (
+        f"; if {_some(used)} are shades and not class ids, give them as the classes' colours, as "
+        f"in `name {value} {value} {value}`"
+    )
+
+
+def _some(values: set[int]) -> str:
+    ordered = [str(value) for value in sorted(values)]
+    return ", ".join(ordered[:4]) + (", ..." if len(ordered) > 4 else "")
