@@ -78,7 +78,7 @@ def test_damaged_configurations_are_one_clean_line(written, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    "count", [12, pytest.param(2000, marks=pytest.mark.slow)], ids=["some", "many"]
+    "count", [12, pytest.param(200, marks=pytest.mark.slow)], ids=["some", "many"]
 )
 def test_changed_bytes_are_refused_in_one_line_or_load(written, tmp_path, count):
     content = written.read_bytes()
