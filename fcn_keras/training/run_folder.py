@@ -108,7 +108,12 @@ def _settings(config: TrainConfig) -> dict:
 
 
 def git_hash() -> str | None:
-    """The commit of the source tree that is running; with ``-dirty`` if it was changed."""
+    """The commit of the source tree that is running; with ``-dirty`` if it was changed.
+
+    None where the package is installed: a repository around it would be another one.
+    """
+    if not (Path(__file__).parents[2] / ".git").exists():
+        return None
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fcn_keras.data.shapes import write_shapes
 
@@ -50,13 +51,28 @@ def test_check_fails_where_something_is_wrong(tmp_path):
 
 
 def test_browse_writes_a_picture(root, tmp_path):
-    from PIL import Image
-
     out = tmp_path / "sheet.png"
     done = command("browse", "--data-dir", root, "--crop-size", 16, "--out", out)
     assert (done.returncode, done.stdout.strip()) == (0, f"wrote {out}")
     with Image.open(out) as sheet:
         assert sheet.size == (4 * 36, 20)
+
+
+def test_names_from_files_are_shown_as_they_are(tmp_path):
+    """Rich would take them for markup, and `[/x]` for the end of a tag that never began."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / name / "a [red]b.png")
+    (tmp_path / "classes.txt").write_text("road [/x]\n[red]car\n")
+    (tmp_path / "val.txt").write_text("a [red]b\nno [red]c\n")
+    done = command("check", "--dataset", "folder", "--data-dir", tmp_path, "--splits", "val")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "no [red]c" in done.stderr
+    (tmp_path / "val.txt").write_text("a [red]b\na [red]b\n")
+    done = command("check", "--dataset", "folder", "--data-dir", tmp_path, "--splits", "val")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert all(
+        name in done.stdout for name in ("road [/x]", "[red]car", "sample a [red]b is listed")
+    )
 
 
 def test_bad_input_is_one_line(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -98,3 +99,32 @@ def test_the_sheet_shows_the_first_batch_of_training(root):
             sheet[top : top + 20, left + 20 : left + 40], SHAPES.palette[batch["mask"][index]]
         )
     assert (sheet[48:, 44:] == 255).all()
+
+
+def test_an_interruption_does_not_wait_for_the_rest(root):
+    source, read = sources(root)["train"], []
+
+    class Slow:
+        classes, ids = source.classes, source.ids * 50
+        images, masks = source.images * 50, source.masks * 50
+
+        def __len__(self):
+            return len(self.ids)
+
+        def image(self, index):
+            read.append(index)
+            time.sleep(0.01)
+            return source.image(index % len(source))
+
+        def mask(self, index):
+            return source.mask(index % len(source))
+
+        def require_same_size(self, *_):
+            pass
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check({"train": Slow()}, workers=1, progress=interrupt)
+    assert len(read) < 150
