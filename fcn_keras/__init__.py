@@ -7,7 +7,7 @@ Keras was imported before.
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 

@@ -1,0 +1,58 @@
+"""Sessions in environments of their own: ``nox -l`` lists them, ``nox`` runs all.
+
+``nox -s tests-3.12`` runs the quick tests with the newest dependencies, ``nox -s lowest`` with the
+oldest ones that pyproject.toml allows, ``nox -s wheel`` builds the package and trains with it
+outside the checkout.
+"""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13"]
+LOWEST = PYTHONS[0]  # later Pythons have no wheels of the oldest versions
+
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Quick tests with the newest dependencies."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def lowest(session: nox.Session) -> None:
+    """Quick tests with the oldest version of each dependency that names one."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    floors = [line.replace(">=", "==") for line in project["dependencies"] if ">=" in line]
+    constraints = Path(session.create_tmp(), "lowest.txt")
+    constraints.write_text("\n".join(floors) + "\n")
+    session.install("-e", ".[test]", "-c", str(constraints))
+    session.run("pytest", "-n", "2", *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def lint(session: nox.Session) -> None:
+    """The linters that CI runs."""
+    session.install("-e", ".[test]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(python=LOWEST)
+def wheel(session: nox.Session) -> None:
+    """Builds the package, and trains with the wheel outside the checkout."""
+    session.install("build")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    (built,) = Path("dist").glob("*.whl")
+    session.install("--force-reinstall", str(built))
+    session.chdir(session.create_tmp())
+    session.run("fcn-keras", "--version")
+    session.run("fcn-keras", "train", "--max-steps", "4", "--workdir", "run")
+    session.run("fcn-keras", "evaluate", "run/best.keras")
