@@ -22,8 +22,21 @@ class Convolution(keras.layers.Conv2D):
 
     Wide 3x3 convolutions of float32 run by Winograd's algorithm; on small maps, with large kernels
     or 1x1 they are one matrix product. Both equal the stock layer to 1e-5 of the output's range.
-    Everything else, other devices, other backends and symbolic shapes use the stock layer.
+    In bfloat16 the same are computed with sums in float32. Everything else, other devices, other
+    backends and symbolic shapes use the stock layer.
     """
+
+    def call(self, inputs: Any) -> Any:
+        if self.use_bias and self._fast(inputs):
+            from fcn_keras.cpu.bias import add_bias
+
+            outputs = self.convolution_op(inputs, self.kernel)
+            outputs = self.activation(add_bias(outputs, ops.convert_to_tensor(self.bias)))
+        else:
+            outputs = super().call(inputs)
+        # Keras doesn't cast the variables of `stateless_call`, so that a float32 bias would make
+        # float32 of the sum.
+        return ops.cast(outputs, self.compute_dtype)
 
     def convolution_op(self, inputs, kernel):
         fast = self._fast(inputs)
@@ -34,16 +47,19 @@ class Convolution(keras.layers.Conv2D):
     def _fast(self, inputs: Any) -> Callable | None:
         if not self._plain(inputs) or not cpu.in_use():
             return None
-        from fcn_keras.cpu import im2col, winograd
+        from fcn_keras.cpu import im2col, patches, winograd, winograd_bfloat16
 
         batch, height, width, channels = inputs.shape
         size = self.kernel_size[0]
         if size == 3 and channels * self.filters < _WINOGRAD_WEIGHTS:
             return None
+        half = keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
         if size == 3 and batch * -(-height // 4) * -(-width // 4) >= _WINOGRAD_TILES:
-            return winograd.convolve
-        patches = batch * height * width * size**2 * channels
-        return im2col.convolve if size == 1 or patches <= _PATCHES else None
+            return winograd_bfloat16.convolve if half else winograd.convolve
+        if half:
+            return patches.convolve
+        values = batch * height * width * size**2 * channels
+        return im2col.convolve if size == 1 or values <= _PATCHES else None
 
     def _plain(self, inputs: Any) -> bool:
         height, width = self.kernel_size
@@ -53,6 +69,6 @@ class Convolution(keras.layers.Conv2D):
             and tuple(self.strides) == tuple(self.dilation_rate) == (1, 1)
             and (self.padding == "same" or height == 1)
             and (self.groups, self.data_format) == (1, "channels_last")
-            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
+            and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16")
             and all(isinstance(size, int) for size in inputs.shape)
         )
