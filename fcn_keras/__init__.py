@@ -11,11 +11,6 @@ __version__ = "0.2.0"
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import keras
-
-if keras.backend.backend() == "jax":
-    from fcn_keras.cpu import runtime as runtime  # sets what JAX reads when it starts
-
 from fcn_keras.errors import InputError
 from fcn_keras.inference import Segmenter
 from fcn_keras.models import init_from

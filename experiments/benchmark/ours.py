@@ -9,33 +9,32 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-import fcn_keras.cpu.allocator
-import fcn_keras.cpu.runtime
 from experiments.benchmark.case import Case, Contender
 from experiments.benchmark.workers import Built
+from fcn_keras import cpu
+from fcn_keras.cpu.allocator import trim
+from fcn_keras.cpu.runtime import tuned_jit
 from fcn_keras.inference import bind
 from fcn_keras.models import layers
-from fcn_keras.models.convolution import Convolution
-from fcn_keras.models.pooling import MaxPool
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
 from fcn_keras.training.setup import build_model
 from fcn_keras.training.step import State, init_state, make_step, release
 
+TURNED_OFF = {
+    "ours-stock-upsampling": ("upsampling",),
+    "ours-stock-convolutions": ("convolutions",),
+    "ours-stock-pools": ("pools",),
+    "ours-default-xla": ("compiler",),
+    "ours-default-memory": ("memory",),
+    "ours-stock": cpu.ALGORITHMS,
+}
+
 
 def build(case: Case, contender: Contender) -> Built:
     """The contender, compiled."""
-    if contender in ("ours-stock-upsampling", "ours-stock"):
-        layers.Upsample.call = keras.layers.Conv2DTranspose.call
-    if contender in ("ours-stock-convolutions", "ours-stock"):
-        Convolution.convolution_op = keras.layers.Conv2D.convolution_op
-    if contender in ("ours-stock-pools", "ours-stock"):
-        MaxPool.call = keras.layers.MaxPooling2D.call
-    if contender in ("ours-default-xla", "ours-stock"):
-        fcn_keras.cpu.runtime._compiler_options = dict
-    if contender in ("ours-default-memory", "ours-stock"):
-        fcn_keras.cpu.allocator._glibc = None
-        jax.config.update("jax_cpu_enable_async_dispatch", True)
+    cpu.turn_off(*TURNED_OFF.get(contender, ()))
+    cpu.prepare()
     calls = {"predict": _predict, "train": _train, "upsample": _upsample}
     return Built(calls[case.verb](case), jax.block_until_ready, _device_peak)
 
@@ -78,7 +77,7 @@ def trainer(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.Model]:
     images, masks = images_and_masks(case)
     batch = {"image": jnp.asarray(images), "mask": jnp.asarray(masks)}
     step = make_step(model, optimizer, config).lower(state, batch).compile()
-    fcn_keras.cpu.allocator.trim()
+    trim()
     return step, batch, state, model
 
 
@@ -108,7 +107,7 @@ def _upsample(case: Case) -> Callable:
     x = jnp.asarray(rng.normal(size=(case.batch, size, size, classes)), "float32")
     probe = jnp.asarray(rng.normal(size=layer.compute_output_shape(x.shape)), "float32")
 
-    @fcn_keras.cpu.runtime.jit
+    @tuned_jit
     def both(kernel, x):
         y, pull = jax.vjp(lambda kernel, x: layer.stateless_call([kernel], [], x)[0], kernel, x)
         return y, pull(probe)

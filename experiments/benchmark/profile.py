@@ -16,7 +16,7 @@ from rich.table import Table
 from experiments.benchmark import ours, workers
 from experiments.benchmark.case import Case, Networks, Tell
 from experiments.benchmark.tables import table
-from fcn_keras.cpu.runtime import jit
+from fcn_keras.cpu.runtime import tuned_jit
 from fcn_keras.training.setup import build_model
 
 OUTSIDE = "loss, update and other"
@@ -100,7 +100,7 @@ def _predictor(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
     other = [variable.value for variable in model.non_trainable_variables]
     images = jnp.asarray(ours.images_and_masks(case)[0])
 
-    @jit
+    @tuned_jit
     def predict(weights, other, images):
         return model.stateless_call(weights, other, images, training=False)[0]
 

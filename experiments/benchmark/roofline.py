@@ -17,7 +17,7 @@ from experiments.benchmark.case import Case, Networks, Tell, installed
 from experiments.benchmark.costs import Cost, Limits, costs
 from experiments.benchmark.tables import table
 from fcn_keras import models
-from fcn_keras.cpu.runtime import jit
+from fcn_keras.cpu.runtime import tuned_jit
 
 REPEATS = 5
 
@@ -47,7 +47,7 @@ def limits(precision: str, size: int | None = None) -> Limits:
     size = size or (4096 if on_cpu else 16384)
     square = np.random.default_rng(0).standard_normal((size, size), np.float32)
     x = jnp.asarray(square, precision)
-    product = min(_seconds(jit(jnp.matmul), x, x))
+    product = min(_seconds(tuned_jit(jnp.matmul), x, x))
     if on_cpu and installed("torch"):
         import torch
 
@@ -59,7 +59,7 @@ def limits(precision: str, size: int | None = None) -> Limits:
 
 def _addition(count: int) -> float:
     """Seconds of adding one to that many floats, in place: fresh memory would be slower."""
-    add = jit(lambda x: x + 1, donate_argnums=0)
+    add = tuned_jit(lambda x: x + 1, donate_argnums=0)
     x = jnp.zeros(count)
 
     def step():
@@ -153,7 +153,7 @@ def _layer_seconds(model: keras.Model, cost: Cost, batch: int, training: bool) -
             y, pull = jax.vjp(lambda trained, xs: forward(trained, other, xs), trained, xs)
         return y, pull(y)
 
-    program = jit(gradients if training else forward)
+    program = tuned_jit(gradients if training else forward)
     return statistics.median(_seconds(program, trained, other, xs))
 
 

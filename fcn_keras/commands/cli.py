@@ -71,6 +71,7 @@ def run(
         parsed = _parse(options, program(command), description, default)
         load_package()
         _keep_compiled_programs()
+        _prepare()
         main(parsed)
     except KeyboardInterrupt:
         stopped()
@@ -126,6 +127,12 @@ def _first_lines(box: str) -> str:
         rows = rows[1:]
     rows = itertools.takewhile(lambda row: row.strip("─-"), rows)
     return " ".join(rows).removeprefix("Error parsing Options: ")
+
+
+def _prepare() -> None:
+    from fcn_keras import cpu
+
+    cpu.prepare()
 
 
 def _keep_compiled_programs() -> None:

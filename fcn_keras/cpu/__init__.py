@@ -1,12 +1,60 @@
-"""What the layers compute with JAX on a CPU, where XLA's own way is slow."""
+"""What the networks compute with JAX on a CPU, where XLA's own way is slow.
+
+The layers use these algorithms by themselves, and their results differ from the stock layers' by
+rounding only. `turn_off` leaves some of them out, to compare. What they want of the process is
+asked for in `prepare`, which importing the package doesn't call.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
 
 import keras
 
+from fcn_keras.cpu.switches import ALGORITHMS, turn_off, turned_on
 
-def in_use() -> bool:
-    """Whether that is where Keras computes."""
-    if keras.backend.backend() != "jax":
+__all__ = ["ALGORITHMS", "in_use", "multiplies_bfloat16", "prepare", "turn_off", "turned_on"]
+
+
+LEAVE_PROCESS = "FCN_KERAS_LEAVE_PROCESS"
+
+
+def in_use(algorithm: str) -> bool:
+    """Whether it is turned on and Keras computes where it helps: with JAX on a CPU."""
+    return turned_on(algorithm) and keras.backend.backend() == "jax" and _runtime().on_cpu()
+
+
+def prepare() -> None:
+    """Has the process keep freed memory, where Keras computes with JAX on a CPU.
+
+    Without it a step takes up to a third longer. Training, `fcn_keras.Segmenter` and the commands
+    call this when they start; call it before JAX makes its first array where you run a model in
+    your own way. It changes two things: the C library's ``M_MMAP_MAX`` and ``M_TRIM_THRESHOLD``,
+    and JAX's ``jax_cpu_enable_async_dispatch`` (unless its environment variable is set), so that
+    programs run in the thread that called them. With ``FCN_KERAS_LEAVE_PROCESS=1`` in the
+    environment it does nothing.
+    """
+    left = os.environ.get(LEAVE_PROCESS, "0") not in ("", "0")
+    if not left and turned_on("memory") and keras.backend.backend() == "jax":
+        _runtime().keep_memory()
+
+
+@functools.cache
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has instructions for products of bfloat16: AMX or AVX-512 BF16.
+
+    Without them bfloat16 is slower than float32. Linux says so; False elsewhere.
+    """
+    try:
+        words = set(cpuinfo.read_text().split())
+    except OSError:
         return False
-    from fcn_keras.cpu.runtime import on_cpu
+    return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
 
-    return on_cpu()
+
+def _runtime():
+    from fcn_keras.cpu import runtime  # needs JAX, which other backends don't
+
+    return runtime

@@ -1,7 +1,4 @@
-"""`jax.jit` with what the networks need on a CPU: compiler options, and memory that is kept.
-
-Import this before JAX makes its first array, as ``import fcn_keras`` does.
-"""
+"""How JAX compiles and runs the networks on a CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Callable
 
 import jax
 
-from fcn_keras.cpu import allocator
+from fcn_keras.cpu import allocator, switches
 
 _CPU_OPTIONS = {
     # jaxlib 0.10 computes convolutions through YNNPACK on the CPU, up to three times slower than by
@@ -25,31 +22,35 @@ _CPU_OPTIONS = {
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
 }
 
-# A program run by the thread that called it takes its memory from the heap that `allocator.keep`
-# keeps; the threads that JAX would use have heaps of their own, of 64 MB at most. JAX reads this
-# when it starts.
-if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
-
-def jit(function: Callable, **options) -> Callable:
-    """`jax.jit(function, **options)`, compiled for the fast convolution path on a CPU."""
+def tuned_jit(function: Callable, **options) -> Callable:
+    """`jax.jit(function, **options)`, with the compiler's options for the networks on a CPU."""
     return jax.jit(function, compiler_options=_compiler_options(), **options)
 
 
 @functools.cache
 def on_cpu() -> bool:
-    """Whether JAX computes on a CPU. If so, freed memory stays with this process from now on."""
-    if jax.default_backend() != "cpu":
-        return False
-    allocator.keep()
-    return True
+    """Whether JAX computes on a CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def keep_memory() -> None:
+    """See `fcn_keras.cpu.prepare`, which asks whether it may."""
+    # A program run by the thread that called it takes its memory from the heap that
+    # `allocator.keep` keeps; the threads that JAX would use have heaps of their own, of 64 MB at
+    # most. JAX reads this when it starts.
+    if "JAX_CPU_ENABLE_ASYNC_DISPATCH" not in os.environ:
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if on_cpu():
+        allocator.keep()
+
+
+def _compiler_options() -> dict[str, str]:
+    return _known_options() if switches.turned_on("compiler") and on_cpu() else {}
 
 
 @functools.cache
-def _compiler_options() -> dict[str, str]:
-    if not on_cpu():
-        return {}
+def _known_options() -> dict[str, str]:
     return {name: value for name, value in _CPU_OPTIONS.items() if _known({name: value})}
 
 

@@ -16,9 +16,9 @@ def bind(model: keras.Model, function: Callable) -> Callable:
     """
     if keras.backend.backend() != "jax":
         return _without_gradients(lambda *args: function(_eager(model), *args))
-    from fcn_keras.cpu.runtime import jit
+    from fcn_keras.cpu.runtime import tuned_jit
 
-    @jit
+    @tuned_jit
     def step(trainable, non_trainable, images, *rest):
         def predict(images):
             return model.stateless_call(trainable, non_trainable, images, training=False)[0]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fcn_keras import cpu
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
 from fcn_keras.inference.padding import pad, runner
@@ -31,6 +32,7 @@ class Segmenter:
     """
 
     def __init__(self, model: keras.Model | str | PathLike, *, bucket: int = 128):
+        cpu.prepare()
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
         self.bucket = bucket

@@ -45,7 +45,10 @@ class Convolution(keras.layers.Conv2D):
         return fast(inputs, ops.convert_to_tensor(kernel))
 
     def _fast(self, inputs: Any) -> Callable | None:
-        if not self._plain(inputs) or not cpu.in_use():
+        if not self._plain(inputs) or not cpu.in_use("convolutions"):
+            return None
+        half = keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
+        if half and not cpu.multiplies_bfloat16():
             return None
         from fcn_keras.cpu import im2col, patches, winograd, winograd_bfloat16
 
@@ -53,7 +56,6 @@ class Convolution(keras.layers.Conv2D):
         size = self.kernel_size[0]
         if size == 3 and channels * self.filters < _WINOGRAD_WEIGHTS:
             return None
-        half = keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
         if size == 3 and batch * -(-height // 4) * -(-width // 4) >= _WINOGRAD_TILES:
             return winograd_bfloat16.convolve if half else winograd.convolve
         if half:

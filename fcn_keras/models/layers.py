@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fcn_keras import cpu
 from fcn_keras.errors import InputError
 
 
@@ -90,7 +91,8 @@ class Upsample(keras.layers.Conv2DTranspose):
     def call(self, inputs):
         twice = tuple(2 * s for s in self.strides)
         stock = self.dilation_rate != (1, 1) or self.output_padding is not None
-        if keras.backend.backend() != "jax" or tuple(self.kernel_size) != twice or stock:
+        fast = keras.backend.backend() == "jax" and cpu.turned_on("upsampling")
+        if not fast or tuple(self.kernel_size) != twice or stock:
             return super().call(inputs)
         outputs = _four_taps(inputs, self.kernel, self.strides)
         if self.padding == "same":

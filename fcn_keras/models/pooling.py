@@ -20,7 +20,7 @@ class MaxPool(keras.layers.MaxPooling2D):
     """
 
     def call(self, inputs):
-        if not self._plain(inputs) or not cpu.in_use():
+        if not self._plain(inputs) or not cpu.in_use("pools"):
             return super().call(inputs)
         from fcn_keras.cpu.max_pool import max_pool
 

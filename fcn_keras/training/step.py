@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import optax
 
-from fcn_keras.cpu.runtime import jit, on_cpu
+from fcn_keras.cpu.runtime import on_cpu, tuned_jit
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.loss import cross_entropy
 
@@ -137,7 +137,7 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
             _, ema = optax.ema(config.ema_decay).update(params, ema)
         return State(params, other, opt_state, ema), Metrics(total, pixels, norm)
 
-    return jit(step, donate_argnums=0)
+    return tuned_jit(step, donate_argnums=0)
 
 
 def global_norm(tree: dict[str, jax.Array]) -> jax.Array:

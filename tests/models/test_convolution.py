@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from fcn_keras import cpu
 from fcn_keras.cpu import im2col, patches, winograd, winograd_bfloat16
 from fcn_keras.models import convolution
 from fcn_keras.models.convolution import Convolution
@@ -109,6 +110,7 @@ def fast(monkeypatch):
     """Which function `Convolution` took, with the thresholds out of the way."""
     monkeypatch.setattr(convolution, "_WINOGRAD_WEIGHTS", 1)
     monkeypatch.setattr(convolution, "_WINOGRAD_TILES", 1)
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
     taken = []
     for module in (winograd, im2col, patches, winograd_bfloat16):
 
@@ -179,7 +181,7 @@ def test_open_shapes_use_the_stock_path(fast):
     assert fast == []
 
 
-def test_the_path_depends_on_widths_and_map():
+def test_the_path_depends_on_widths_map_and_processor(monkeypatch):
     x = np.zeros((2, 20, 20, 128), "float32")
     assert Convolution(64, 3, padding="same")._fast(x) is winograd.convolve
     assert Convolution(63, 3, padding="same")._fast(x) is None
@@ -189,6 +191,9 @@ def test_the_path_depends_on_widths_and_map():
     large = np.zeros((1, 74, 74, 128), "float32")  # 34 million values in patches
     assert Convolution(8, 7, padding="same")._fast(large) is None
     half = jnp.asarray(x, "bfloat16")
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: False)
+    assert Convolution(64, 3, padding="same")._fast(half) is None
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
     assert Convolution(64, 3, padding="same")._fast(half) is winograd_bfloat16.convolve
     assert Convolution(64, 3, padding="same")._fast(half[:, :12]) is patches.convolve
     assert Convolution(63, 3, padding="same")._fast(half) is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.cpu.runtime import jit
+from fcn_keras.cpu.runtime import tuned_jit
 from fcn_keras.errors import InputError
 from fcn_keras.models import feature_map, geometry
 from fcn_keras.models.feature_map import FeatureMap
@@ -99,7 +99,7 @@ def test_pixels_look_straight_ahead(name, kind):
     def rows(image):
         return model.stateless_call(trainable, frozen, image)[0][:, first : first + 32].sum()
 
-    gradient = jit(jax.grad(rows))
+    gradient = tuned_jit(jax.grad(rows))
     ramp = jnp.broadcast_to(jnp.linspace(1, 2, height)[:, None, None], (1, height, 2, 3))
     field = sum(np.asarray(gradient(x)).sum(axis=(0, 2, 3)) for x in (ramp, ramp[:, ::-1]))
     assert field[0] == field[-1] == 0

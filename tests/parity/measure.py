@@ -16,7 +16,7 @@ import torch
 
 import fcn_keras
 from experiments.benchmark.torch_fcn import FCN
-from fcn_keras.cpu.runtime import jit
+from fcn_keras.cpu.runtime import tuned_jit
 from tests.parity.conversion import load_into, randomize
 from tests.parity.torch_batch_norm_fcn import BatchNormFCN8s
 
@@ -62,7 +62,7 @@ def build_pair(name, geometry, option, *, classes, width, head, **options):
 
 def compiled(model):
     """`model` in inference as one compiled function of the image."""
-    forward = jit(lambda trainable, frozen, x: model.stateless_call(trainable, frozen, x)[0])
+    forward = tuned_jit(lambda trainable, frozen, x: model.stateless_call(trainable, frozen, x)[0])
     trainable = [v.value for v in model.trainable_variables]
     frozen = [v.value for v in model.non_trainable_variables]
     return lambda x: jax.tree.map(np.asarray, forward(trainable, frozen, x))
