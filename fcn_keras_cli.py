@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -59,6 +58,7 @@ def program(command: str) -> str:
 
 def _parse_command() -> str:
     from fcn_keras.errors import suggest
+    from fcn_keras.version import __version__
 
     listing = "\n".join(f"  {name:10} {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -67,8 +67,7 @@ def _parse_command() -> str:
         epilog=f"commands:\n{listing}\n\nfcn-keras COMMAND --help lists a command's options",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    version = importlib.metadata.version("fcn-keras")
-    parser.add_argument("--version", action="version", version=f"fcn-keras {version}")
+    parser.add_argument("--version", action="version", version=f"fcn-keras {__version__}")
     parser.add_argument("command", metavar="COMMAND")
     parser.error = fail  # type: ignore[method-assign]
     command = parser.parse_args(sys.argv[1:2] or ["--help"]).command

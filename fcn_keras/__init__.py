@@ -7,8 +7,6 @@ Keras was imported before.
 
 import os
 
-__version__ = "0.2.0"
-
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from fcn_keras.errors import InputError
@@ -16,6 +14,7 @@ from fcn_keras.inference import Segmenter
 from fcn_keras.models import init_from
 from fcn_keras.pretrained import fcn8s, fcn16s, fcn32s
 from fcn_keras.saving import ModelInfo, annotate, describe, load_model
+from fcn_keras.version import __version__ as __version__
 from fcn_keras.weights import load_weights
 
 __all__ = [

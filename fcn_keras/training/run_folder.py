@@ -16,6 +16,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.storage import reason, replacing
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.log import read_log
+from fcn_keras.version import __version__
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
 # A resumed run may differ in these. Only the poly schedule depends on them: on the number of steps.
@@ -67,7 +68,7 @@ class RunFolder:
             InputError: the folder can't be written.
         """
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        versions["python"] = platform.python_version()
+        versions |= {"fcn-keras": __version__, "python": platform.python_version()}
         record = {
             "recipe": recipe,
             "config": _settings(config),
