@@ -1,6 +1,7 @@
 """Fetch a data set, check its files, and look at what the network will see of it."""
 
 import json
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,12 @@ import tyro
 from rich.table import Table
 
 from fcn_keras.commands import cli
+from fcn_keras.data.source import FileSource
 from fcn_keras.storage import replacing
+from fcn_keras_cli import program
+
+SMALL_VIEW = 4  # photos so many crops wide and high show the network little of themselves
+VGG16 = "vgg16-397923af.pth"
 
 console = cli.console()
 
@@ -27,6 +33,8 @@ class Check(cli.DataOptions):
     """Write the report to this file too."""
     show: int = 50
     """Print at most this many problems."""
+    picture: Path | None = None
+    """Draw samples with their masks over them into this file, e.g. check.png."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +69,9 @@ def check(options: Check) -> None:
     from fcn_keras.commands.progress import bar
     from fcn_keras.data.catalog import open_files
     from fcn_keras.data.check import check
+    from fcn_keras.data.folder import strays
+    from fcn_keras.data.sheet import overlay_sheet
+    from fcn_keras.viz import save_image
 
     root = options.data_dir
     sources = {split: open_files(options.dataset, root, split) for split in options.splits}
@@ -72,13 +83,46 @@ def check(options: Check) -> None:
             console.print(f"{name}: {images} images: {change}")
     for problem in report.problems[: options.show]:
         console.print(f"{problem.split}: {problem.message}", soft_wrap=True)
+    if options.dataset == "folder":
+        report.warnings += strays(root)
+    for warning in report.warnings:
+        console.print(f"Warning: {warning}", soft_wrap=True)
     samples = sum(map(len, sources.values()))
     console.print(f"samples: {samples}, problems: {len(report.problems)}")
+    if options.picture:
+        first = next(iter(sources.values()))
+        save_image(options.picture, overlay_sheet(first, skip={p.sample for p in report.problems}))
+        console.print(f"wrote {options.picture}: see that the colours lie on the right things")
+    if options.dataset == "folder" and not report.problems:
+        suggest_training(options, sources)
     if options.json:
         with replacing(options.json) as draft:
             draft.write_text(json.dumps(report.to_json(), indent=1) + "\n")
     if report.problems:
         sys.exit(1)
+
+
+def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
+    """Prints the command that trains on this folder, and what its recipe makes of the photos."""
+    from fcn_keras.data.photos import survey
+    from fcn_keras.recipes import load_recipe
+
+    photos = survey(next(iter(sources.values())))
+    config = load_recipe("own_cpu", options.data_dir)
+    if min(photos.height, photos.width) > SMALL_VIEW * config.crop_size:
+        console.print(
+            f"Warning: the photos are about {photos.width} x {photos.height} pixels, of which a "
+            f"crop of {config.crop_size} sees a small part; shrink photos and masks (these by "
+            f"nearest neighbour) to about {2 * config.crop_size} pixels a side",
+            soft_wrap=True,
+        )
+    steps = photos.count // config.batch_size
+    command = ["--recipe", "own_cpu", "--data-dir", str(options.data_dir), "--weights", VGG16]
+    console.print(
+        f"To train (crops of {config.crop_size}, {config.epochs} epochs of {steps} steps; --recipe "
+        f"own on a GPU):\n  {program('train')} {shlex.join(command)}",
+        soft_wrap=True,
+    )
 
 
 def split_table(name: str, split, classes) -> Table:

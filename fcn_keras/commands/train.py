@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fcn_keras.commands import cli
 from fcn_keras.commands.train_options import Options, defaults
 from fcn_keras.errors import InputError
@@ -17,7 +19,8 @@ def main(options: Options) -> None:
 def run() -> None:
     """The command."""
     try:
-        default = defaults(scan("--recipe", "shapes"))
+        data_dir = scan("--data-dir", "")
+        default = defaults(scan("--recipe", "shapes"), Path(data_dir) if data_dir else None)
     except InputError as error:
         fail(str(error))
     cli.run(main, Options, __doc__, default=default)

@@ -47,13 +47,13 @@ class Options(cli.Options):
         return TrainConfig(**{name: x for part in parts for name, x in vars(part).items()})
 
 
-def defaults(recipe: str) -> Options:
-    """The options that run a recipe as it is.
+def defaults(recipe: str, data_dir: Path | None = None) -> Options:
+    """The options that run a recipe as it is, on `data_dir` if its settings follow from the photos.
 
     Raises:
-        InputError: there is no such recipe.
+        InputError: there is no such recipe, or the folder can't be used.
     """
-    config = load_recipe(recipe)
+    config = load_recipe(recipe, data_dir)
     return Options(
         recipe=recipe,
         data=_part(DataConfig, config),

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fcn_keras.data.advice import warnings
 from fcn_keras.data.classes import VOID, ClassTable
 from fcn_keras.data.images import conversions
 from fcn_keras.data.source import FileSource
+from fcn_keras.data.traits import Traits, traits
 from fcn_keras.errors import InputError
 
 
@@ -37,11 +39,15 @@ class Problem:
 
 @dataclass
 class DataReport:
-    """The outcome of `check`: the data is fine if `problems` is empty."""
+    """The outcome of `check`: the data can be trained on if `problems` is empty.
+
+    `warnings` are about the whole set, a line each: what is allowed but seldom meant.
+    """
 
     classes: ClassTable
     splits: dict[str, SplitReport]
     problems: list[Problem]
+    warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict:
         """The report in plain lists and numbers."""
@@ -56,7 +62,12 @@ class DataReport:
             for name, split in self.splits.items()
         }
         problems = [vars(problem) for problem in self.problems]
-        return {"classes": self.classes.name, "splits": splits, "problems": problems}
+        return {
+            "classes": self.classes.name,
+            "splits": splits,
+            "problems": problems,
+            "warnings": self.warnings,
+        }
 
 
 def check(
@@ -83,6 +94,7 @@ def check(
         raise InputError("no split to check; name at least one")
     classes = next(iter(sources.values())).classes
     report = DataReport(classes, {}, [*_repeated_ids(sources)])
+    seen: dict[str, dict[str, Traits]] = {name: {} for name in sources}
     total, done = sum(map(len, sources.values())), 0
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(workers or os.cpu_count())
@@ -91,7 +103,9 @@ def check(
             zeros = np.zeros((2, len(classes)), np.int64)
             split = report.splits[name] = SplitReport(len(source), *zeros)
             findings = pool.map(lambda i, source=source: _inspect(source, i), range(len(source)))
-            for sample, (messages, counts, changes) in zip(source.ids, findings, strict=True):
+            for sample, (messages, counts, changes, own) in zip(source.ids, findings, strict=True):
+                if own is not None:
+                    seen[name][sample] = own
                 report.problems += [Problem(name, sample, message) for message in messages]
                 split.images += counts[: len(classes)] > 0
                 split.pixels += counts[: len(classes)]
@@ -100,12 +114,17 @@ def check(
                 done += 1
                 if progress:
                     progress(done, total)
+    pixels = np.sum([split.pixels for split in report.splits.values()], axis=0)
+    void_pixels = sum(split.void_pixels for split in report.splits.values())
+    report.warnings += warnings(classes, seen, pixels, void_pixels)
     return report
 
 
-def _inspect(source: FileSource, index: int) -> tuple[list[str], np.ndarray, list[str]]:
-    """The problems of one sample, its label counts (256,) int64, and what reading changed."""
-    messages, changes = [], []
+def _inspect(
+    source: FileSource, index: int
+) -> tuple[list[str], np.ndarray, list[str], Traits | None]:
+    """A sample's problems, label counts (256,) int64, what reading changed, and its traits."""
+    messages, changes, own = [], [], None
     counts = np.zeros(256, np.int64)
     image = mask = None
     try:
@@ -126,9 +145,10 @@ def _inspect(source: FileSource, index: int) -> tuple[list[str], np.ndarray, lis
     if image is not None and mask is not None:
         try:
             source.require_same_size(index, image, mask)
+            own = traits(image, mask, source.masks[index], source.colors)
         except InputError as error:
             messages.append(str(error))
-    return messages, counts, changes
+    return messages, counts, changes, own
 
 
 def _repeated_ids(sources: dict[str, FileSource]) -> Iterator[Problem]:

@@ -1,24 +1,35 @@
-"""Recipes: one module each, whose docstring is its lab note and whose `config` is the run."""
+"""Recipes: one module each, whose docstring is its lab note and whose `config` is the run.
+
+`config` is a `TrainConfig`, or a function that makes one for the user's own `Photos`.
+"""
 
 import importlib
 import pkgutil
 import runpy
 from pathlib import Path
 
+from fcn_keras.data.folder import folder_source
+from fcn_keras.data.photos import Photos, survey
 from fcn_keras.errors import InputError, suggest
 from fcn_keras.training.config import TrainConfig
 
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
-def load_recipe(name: str) -> TrainConfig:
+SOME_PHOTOS = Photos(count=100, height=480, width=640)
+"""What a recipe for photos is shown with where no folder is given."""
+
+
+def load_recipe(name: str, data_dir: Path | None = None) -> TrainConfig:
     """The settings of a recipe.
 
     Args:
         name: One of `NAMES`, or the path of a .py file of your own that sets ``config``.
+        data_dir: The folder of the user's own photos, for recipes whose settings follow from them.
 
     Raises:
-        InputError: there is no such recipe, or the file sets no `TrainConfig`.
+        InputError: there is no such recipe, the file sets no `TrainConfig`, or the folder can't be
+            used.
     """
     if name.endswith(".py"):
         if not Path(name).is_file():
@@ -28,6 +39,8 @@ def load_recipe(name: str) -> TrainConfig:
         config = importlib.import_module(f"{__name__}.{name}").config
     else:
         raise InputError(f"no recipe named {name!r}; {suggest(name, NAMES)}")
+    if callable(config):
+        config = config(survey(folder_source(data_dir)) if data_dir else SOME_PHOTOS)
     if not isinstance(config, TrainConfig):
         raise InputError(f"recipe {name} doesn't set config = TrainConfig(...)")
     return config
