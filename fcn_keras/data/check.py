@@ -16,6 +16,8 @@ from fcn_keras.data.source import FileSource
 from fcn_keras.data.traits import Traits, traits
 from fcn_keras.errors import InputError
 
+FEW = 5  # missing files, which have a line each
+
 
 @dataclass
 class SplitReport:
@@ -102,8 +104,12 @@ def check(
         for name, source in sources.items():
             zeros = np.zeros((2, len(classes)), np.int64)
             split = report.splits[name] = SplitReport(len(source), *zeros)
-            findings = pool.map(lambda i, source=source: _inspect(source, i), range(len(source)))
-            for sample, (messages, counts, changes, own) in zip(source.ids, findings, strict=True):
+            complete, absent = _complete(name, source)
+            report.problems += absent
+            done += len(source) - len(complete)
+            findings = pool.map(lambda i, source=source: _inspect(source, i), complete)
+            for index, (messages, counts, changes, own) in zip(complete, findings, strict=True):
+                sample = source.ids[index]
                 if own is not None:
                     seen[name][sample] = own
                 report.problems += [Problem(name, sample, message) for message in messages]
@@ -118,6 +124,21 @@ def check(
     void_pixels = sum(split.void_pixels for split in report.splits.values())
     report.warnings += warnings(classes, seen, pixels, void_pixels)
     return report
+
+
+def _complete(split: str, source: FileSource) -> tuple[list[int], list[Problem]]:
+    """The samples to inspect; those that lack a file are left out and said at once if many do."""
+    absent = source.missing()
+    if len(absent) <= FEW:
+        return list(range(len(source))), []
+    missing = set(absent)
+    pairs = zip(source.images, source.masks, strict=True)
+    complete = [index for index, pair in enumerate(pairs) if not missing & {*pair}]
+    message = (
+        f"{len(absent)} files do not exist, such as {absent[0]}, and {len(source) - len(complete)} "
+        f"of {len(source)} samples lack one; complete the folder or the split file"
+    )
+    return complete, [Problem(split, source.ids[0], message)]
 
 
 def _inspect(

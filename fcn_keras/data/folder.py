@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from PIL import Image
 
 from fcn_keras.data.class_list import read_classes
 from fcn_keras.data.classes import VOID, ClassTable
+from fcn_keras.data.images import HEIF_SUFFIXES
 from fcn_keras.data.source import FileSource
 from fcn_keras.data.voc import read_ids
 from fcn_keras.errors import InputError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+if importlib.util.find_spec("pillow_heif"):
+    IMAGE_SUFFIXES += HEIF_SUFFIXES
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg")  # JPEGs to refuse them
 MASK_ENDINGS = ("", "_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")
 """What programs add to a photo's name to name its mask."""
@@ -78,9 +82,10 @@ def strays(root: str | Path) -> list[str]:
         lines.append(f"masks without a photo: {len(lone)}, such as {lone[0]}; add the photo")
     files = (path for path in sorted((root / "images").rglob("*")) if path.is_file())
     if unread := [p.name for p in files if p.suffix.lower() not in IMAGE_SUFFIXES]:
+        heif = any(name.lower().endswith(HEIF_SUFFIXES) for name in unread)
         lines.append(
             f"files in images that are not read: {len(unread)}, such as {unread[0]}; convert "
-            "photos to JPEG or PNG"
+            f"photos to JPEG or PNG{', or pip install pillow-heif' if heif else ''}"
         )
     return lines
 

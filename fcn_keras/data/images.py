@@ -1,5 +1,6 @@
 """Reads photos and label masks, and refuses whatever would be silently wrong."""
 
+import importlib.util
 import io
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from fcn_keras.data.classes import VOID, VOID_COLOR
 from fcn_keras.data.mask_values import Colors, color_labels, gray_labels, shades_hint
 from fcn_keras.errors import InputError
+
+HEIF_SUFFIXES = (".heic", ".heif")
+"""Photos of phones, read where pillow-heif is installed (``fcn-keras[heif]``)."""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -40,6 +44,26 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         if np.asarray(image.getchannel("A")).min() < 255:
             raise InputError(f"image {name} has transparent pixels; flatten it to RGB")
     return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Height and width of a picture, upright, from its header.
+
+    Raises:
+        OSError, SyntaxError, ValueError: it can't be read.
+    """
+    _learn_heif(path)
+    with Image.open(path) as image:
+        width, height = image.size
+    return (width, height) if exif_orientation(path) >= 5 else (height, width)
+
+
+def _learn_heif(name: str | Path) -> None:
+    """Teaches Pillow the format of phones, once a file of it is met."""
+    if str(name).lower().endswith(HEIF_SUFFIXES) and importlib.util.find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 def exif_orientation(path: str | Path) -> int:
@@ -116,6 +140,7 @@ def _open(kind: str, path: str | Path) -> Image.Image:
 
 def _decode(kind: str, file: str | Path | io.BytesIO, name: str) -> Image.Image:
     """Opens and decodes a picture; whatever goes wrong is the file's fault."""
+    _learn_heif(name)
     try:
         with Image.open(file) as image:
             image.load()

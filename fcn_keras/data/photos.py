@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from fcn_keras.data.images import exif_orientation
+from fcn_keras.data.images import read_size
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
 
@@ -39,18 +38,10 @@ def survey(source: FileSource) -> Photos:
     sizes = []
     for index in chosen:
         try:
-            sizes.append(_size(source, index))
+            sizes.append(read_size(source.images[index]))
         except (OSError, ValueError, SyntaxError):
             continue  # training or `check` says what is wrong with it
     if not sizes:
         raise InputError(f"none of the photos can be read, such as {source.images[0]}; replace it")
     height, width = np.median(sizes, axis=0).astype(int).tolist()
     return Photos(len(source), height, width)
-
-
-def _size(source: FileSource, index: int) -> tuple[int, int]:
-    """Height and width, upright."""
-    path = source.images[index]
-    with Image.open(path) as image:
-        width, height = image.size
-    return (width, height) if exif_orientation(path) >= 5 else (height, width)

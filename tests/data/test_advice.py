@@ -165,3 +165,15 @@ def test_recipes_for_own_photos_follow_from_them(root):
             assert config.warmup_steps == steps // 20
             assert config.crop_size == module.LARGEST_CROP // 32 * 32
             assert dataclasses.replace(config) == config
+
+
+def test_many_missing_files_are_one_problem(root):
+    for index in range(6):
+        (root / f"masks/{index}.png").unlink()
+    report = check({split: open_files("folder", root, split) for split in SPLITS})
+    (problem,) = report.problems
+    assert problem.message.startswith("6 files do not exist, such as ")
+    assert problem.message.endswith(
+        "/masks/0.png, and 6 of 6 samples lack one; complete the folder or the split file"
+    )
+    assert report.splits["val"].pixels.sum() == 3 * 45 * 45

@@ -106,7 +106,7 @@ def test_an_interruption_does_not_wait_for_the_rest(root):
 
     class Slow:
         classes, ids = source.classes, source.ids * 50
-        images, masks = source.images * 50, source.masks * 50
+        images, masks, colors = source.images * 50, source.masks * 50, None
 
         def __len__(self):
             return len(self.ids)
@@ -121,6 +121,9 @@ def test_an_interruption_does_not_wait_for_the_rest(root):
 
         def require_same_size(self, *_):
             pass
+
+        def missing(self):
+            return []
 
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -6,6 +6,7 @@ from fcn_keras.data import open_dataset
 from fcn_keras.data.class_list import read_classes
 from fcn_keras.data.classes import VOC
 from fcn_keras.data.folder import automatic_validation, is_validation, strays
+from fcn_keras.data.images import read_size
 from fcn_keras.errors import InputError
 
 NAMES = [f"photo{index}" for index in range(40)]
@@ -281,9 +282,31 @@ def test_says_what_was_meant(root):
 def test_counts_what_lies_about(root):
     assert strays(root) == []
     (root / "masks/photo3.png").rename(root / "masks/phto3.png")
-    (root / "images/IMG_1.HEIC").write_bytes(b"")
+    (root / "images/IMG_1.CR2").write_bytes(b"")
     assert strays(root) == [
         "photos without a mask: 1, such as photo3; draw it",
         "masks without a photo: 1, such as phto3.png; add the photo",
-        "files in images that are not read: 1, such as IMG_1.HEIC; convert photos to JPEG or PNG",
+        "files in images that are not read: 1, such as IMG_1.CR2; convert photos to JPEG or PNG",
     ]
+
+
+def test_photos_of_phones(root):
+    heif = pytest.importorskip("pillow_heif")
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    heif.from_pillow(photo).save(root / "images/photo3.HEIC", quality=-1, chroma=444)
+    (root / "images/photo3.jpg").unlink()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(root / "masks/photo3.png")
+    (root / "val.txt").write_text("photo3\n")
+    (image, _) = open_dataset("folder", root, "val")[0]
+    assert abs(image.astype(int) - np.array(photo)).mean() < 3
+    assert read_size(root / "images/photo3.HEIC") == (64, 64)
+
+
+def test_sizes_are_those_of_the_upright_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (7, 5)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_size(tmp_path / "a.jpg") == (7, 5)
+    Image.new("RGB", (7, 5)).save(tmp_path / "b.jpg")
+    assert read_size(tmp_path / "b.jpg") == (5, 7)
