@@ -1,9 +1,11 @@
 """Random scale, pad, crop, flip and colour jitter of an image with its mask."""
 
+import copy
 import os
 import random
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +14,9 @@ import numpy as np
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
+
+Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""From an image, its mask and a seed to both as training sees them; depends on these alone."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,49 @@ class Augmentation:
         transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         result = transform(image=image, mask=mask)
         return result["image"], result["mask"]
+
+
+@dataclass(frozen=True)
+class OwnAugmentation:
+    """The user's own augmentation in place of ours.
+
+    Attributes:
+        transform: Called as ``transform(image=..., mask=...)``, gives a dict of both. If it has
+            `set_random_state` or `set_random_seed`, as `albumentations.Compose` and its successor
+            have, it is seeded for each sample; else batches are not the same again.
+        crop_size: Height and width that it must give, in pixels.
+    """
+
+    transform: Callable[..., dict]
+    crop_size: int
+    _copies: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Augments one sample, like `Augmentation`.
+
+        Raises:
+            InputError: the result has another size or type.
+        """
+        thread = threading.get_ident()  # a transform holds random state that can't be shared
+        if thread not in self._copies:
+            self._copies[thread] = copy.deepcopy(self.transform)
+        transform = self._copies[thread]
+        if hasattr(transform, "set_random_state"):
+            transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        elif hasattr(transform, "set_random_seed"):
+            transform.set_random_seed(seed % 2**32)
+        result = transform(image=image, mask=mask)
+        image, mask = result["image"], result["mask"]
+        wanted = (self.crop_size, self.crop_size)
+        if (image.shape, mask.shape) != ((*wanted, 3), wanted) or image.dtype != np.uint8:
+            raise InputError(
+                f"augment gives an image {image.dtype} {image.shape} and a mask {mask.shape}, but "
+                f"crop_size={self.crop_size} needs uint8 {(*wanted, 3)} and {wanted}: end it with "
+                "a crop, and leave normalising to the model"
+            )
+        return image, mask.astype(np.uint8, copy=False)
 
 
 @lru_cache(maxsize=64)

@@ -1,12 +1,44 @@
-"""Which labels a split really has: one that has none, or one only, can't train or test a model."""
+"""Which labels a split really has, and how often: a split without any can't train a model."""
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.data.source import Source
 from fcn_keras.errors import InputError
+
+LARGEST_WEIGHT = 10.0
+_READERS = 4
+
+
+def balanced_weights(source: Source) -> tuple[float, ...]:
+    """Median frequency balancing: a weight for each class, from all masks of a split.
+
+    A class's frequency is its pixels over all labelled pixels of the images that have it; its
+    weight is the median of the classes' frequencies over its own, at most 10 (Eigen and Fergus,
+    ICCV 2015). A class that never occurs has weight 1.
+
+    Raises:
+        InputError: a sample can't be read.
+    """
+    classes = len(source.classes)
+
+    def count(index: int) -> np.ndarray:
+        return np.bincount(source[index][1].ravel(), minlength=256)[:classes]
+
+    pixels, around = np.zeros(classes), np.zeros(classes)
+    with ThreadPoolExecutor(_READERS) as pool:
+        for counts in pool.map(count, range(len(source))):
+            pixels += counts
+            around += np.where(counts > 0, counts.sum(), 0)
+    present = pixels > 0
+    frequency = pixels[present] / around[present]
+    weights = np.ones(classes)
+    weights[present] = np.minimum(np.median(frequency) / frequency, LARGEST_WEIGHT)
+    return tuple(round(weight, 4) for weight in weights.tolist())
 
 
 def require_labels(source: Source, split: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fcn_keras.data.augmentation import Augmentation
+from fcn_keras.data.augmentation import Augment
 from fcn_keras.data.source import Source
 from fcn_keras.errors import InputError
 
@@ -41,7 +41,7 @@ def train_batches(
     source: Source,
     *,
     batch_size: int,
-    augmentation: Augmentation,
+    augmentation: Augment,
     seed: int,
     start_step: int = 0,
     workers: int = 0,
@@ -167,7 +167,7 @@ class _LoadBatch:
     """Turns the indices of a global batch into this process's rows of it."""
 
     source: Source
-    augmentation: Augmentation
+    augmentation: Augment
     rows: slice
 
     def __call__(self, indices: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -98,10 +98,12 @@ class OptimisationConfig:
     """Weight decay of the kernels."""
     clip_norm: float | None = None
     """Largest global norm of the gradient."""
-    loss: Literal["mean", "sum"] = "mean"
-    """Cross-entropy as mean over the batch's labelled pixels, or their sum as the original has."""
-    class_weights: tuple[float, ...] | None = None
-    """Factor on the loss of each class's pixels, in the order of the classes. Default: all 1."""
+    loss: Literal["mean", "sum", "focal", "dice", "lovasz", "ce_dice"] = "mean"
+    """Cross-entropy as mean over the batch's labelled pixels, or their sum as the original has;
+    or focal loss (mean), Dice, Lovász-softmax, or mean cross-entropy + Dice."""
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    """Factor on the loss of each class's pixels, in the order of the classes, or "balanced": the
+    median frequency of the classes over their own, at most 10. Default: all 1."""
     ema_decay: float | None = None
     """Evaluate and keep an exponential moving average of the weights with this decay, e.g.
     0.999, instead of the weights themselves."""
@@ -115,6 +117,8 @@ class RunConfig:
     """Seed of initial weights, data order, augmentation and dropout."""
     val_epochs: int = 1
     """Validate after every so many epochs, and after the last step."""
+    patience: int | None = None
+    """Stop after so many validations in a row without a better mean IoU."""
     eval_batch_size: int = 1
     """Validation images that run together."""
     bucket: int = 128
@@ -151,7 +155,7 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
         for field in (*positive, "eval_batch_size", "bucket", "checkpoint_steps"):
             if getattr(self, field) <= 0:
                 raise InputError(f"{field}={getattr(self, field)} must be above 0")
-        for field in ("max_steps", "max_val_images", "clip_norm"):
+        for field in ("max_steps", "max_val_images", "clip_norm", "patience"):
             value = getattr(self, field)
             if value is not None and value <= 0:
                 raise InputError(f"{field}={value} must be above 0; leave it out for no limit")
@@ -164,11 +168,24 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
             )
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay={self.ema_decay} must be from 0 to below 1")
-        if self.class_weights is not None and not (
-            min(self.class_weights, default=0) >= 0 and sum(self.class_weights) > 0
-        ):
-            raise InputError(
-                f"class_weights={self.class_weights} must be numbers of at least 0, not all 0"
-            )
+        self._check_loss()
         if self.at_once and self.model != "fcn8s":
             raise InputError(f"at_once scales the skips of fcn8s; model={self.model} has not both")
+
+    def _check_loss(self) -> None:
+        weights = self.class_weights
+        if isinstance(weights, str):
+            if weights != "balanced":
+                raise InputError(f"class_weights={weights} must be numbers, or balanced")
+        elif weights is not None and not (min(weights, default=0) >= 0 and sum(weights) > 0):
+            raise InputError(f"class_weights={weights} must be numbers of at least 0, not all 0")
+        if self.loss in ("dice", "lovasz") and weights is not None:
+            raise InputError(
+                f"class_weights weigh pixels, and loss={self.loss} averages classes: leave them "
+                "out, or take loss=ce_dice"
+            )
+        if self.loss in ("dice", "lovasz", "ce_dice") and self.accumulate > 1:
+            raise InputError(
+                f"accumulate={self.accumulate} is not possible with loss={self.loss}, which is of "
+                "the whole batch and no sum over its parts: accumulate=1 and a smaller batch_size"
+            )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -28,21 +29,27 @@ COLUMNS = (
 
 
 def write_log(path: Path, rows: Sequence[dict]) -> None:
-    """Writes the file anew; each row has all of `COLUMNS`.
+    """Writes the file anew; each row has all of `COLUMNS`, and mostly `class_columns`.
 
     Raises:
         SaveError: it can't be written; the old one stays.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    columns = list(dict.fromkeys([*COLUMNS, *itertools.chain.from_iterable(rows)]))
+    writer = csv.DictWriter(text, columns, restval="nan", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue())
 
 
-def read_log(path: str | PathLike, columns: Sequence[str] = COLUMNS) -> list[dict]:
-    """The rows of a log.csv with these columns, as `write_log` took them.
+def class_columns(names: Sequence[str], iou: Iterable[float]) -> dict[str, float]:
+    """The columns with the IoU of each class; nan where it is absent from truth and prediction."""
+    return {f"iou/{name}": float(value) for name, value in zip(names, iou, strict=True)}
+
+
+def read_log(path: str | PathLike, columns: Sequence[str] | None = COLUMNS) -> list[dict]:
+    """The rows of a log.csv with these columns (None: all), as `write_log` took them.
 
     Raises:
         InputError: the file is missing, has no rows, lacks a column, or holds something that is
@@ -55,6 +62,7 @@ def read_log(path: str | PathLike, columns: Sequence[str] = COLUMNS) -> list[dic
         rows = list(csv.DictReader(file))
     if not rows:
         raise InputError(f"log {path} has no rows: let the run finish an epoch first")
+    columns = columns or list(rows[0])
     for name in columns:
         if name not in rows[0]:
             raise InputError(f"log {path} lacks the column {name}: it was not written by training")

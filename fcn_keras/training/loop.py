@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import numpy as np
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.cpu.runtime import on_cpu
-from fcn_keras.data import Source, Subset, open_dataset, steps_per_epoch
-from fcn_keras.data.labels import require_labels
+from fcn_keras.data import Subset, open_dataset, steps_per_epoch
+from fcn_keras.data.labels import balanced_weights, require_labels
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.saving import ModelInfo, annotate, package_version
@@ -25,12 +25,12 @@ from fcn_keras.storage import SaveError, locked
 from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
-from fcn_keras.training.log import write_log
+from fcn_keras.training.log import class_columns, write_log
 from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
 from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder, git_hash
-from fcn_keras.training.setup import Devices, build_model, fit_batch
+from fcn_keras.training.setup import Devices, augmentation_of, build_model, fit_batch
 from fcn_keras.training.signals import StopRequest
 from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
 
@@ -51,6 +51,7 @@ def train(
     resume: bool = False,
     reporter: Reporter | None = None,
     recipe: str | None = None,
+    augment: Callable[..., dict] | None = None,
 ) -> Result:
     """Trains as `config` says and leaves everything in `workdir`.
 
@@ -60,6 +61,9 @@ def train(
         resume: Go on from the newest checkpoint, to the same weights as without a break.
         reporter: Receives the run's events.
         recipe: Name of the settings, for the record.
+        augment: Takes the place of the built-in augmentation: an `albumentations.Compose`, or
+            whatever is called as ``augment(image=..., mask=...)`` and gives a dict of both, in
+            squares of ``config.crop_size``. Resume with the same one.
 
     Raises:
         InputError: an option, a file of the data set or the weights can't be used, or another
@@ -75,7 +79,7 @@ def train(
     alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
     with alone, StopRequest() as stop:
         folder.check(config, resume)  # again: another run may have been here until now
-        run = _Loop(config, folder, reporter or Reporter(), stop, recipe)
+        run = _Loop(config, folder, reporter or Reporter(), stop, recipe, augment)
         run.devices.barrier("every process has checked the folder")
         if run.writes:
             folder.start(config, recipe)
@@ -91,6 +95,7 @@ class _Loop:
         reporter: Reporter,
         stop: StopRequest,
         recipe: str | None,
+        augment: Callable[..., dict] | None,
     ):
         self.config, self.folder, self.stop = config, folder, stop
         self.devices = Devices(config)
@@ -102,7 +107,7 @@ class _Loop:
         if config.max_val_images is not None:
             self.validation = Subset(self.validation, config.max_val_images)
         self._check_labels()
-        _check_class_weights(config, self.source)
+        self.class_weights = self._class_weights()
         self.config = config = fit_batch(config, len(self.source), self.reporter.message)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
@@ -111,6 +116,7 @@ class _Loop:
                 f"Warning: warm-up takes {config.warmup_steps} of the run's {self.last_step} "
                 "steps: shorten it, or train longer."
             )
+        self.augmentation = augmentation_of(config, augment)
         self.model = build_model(config, len(self.source.classes), self.reporter.message)
         self.info = ModelInfo(
             classes=self.source.classes,
@@ -137,6 +143,19 @@ class _Loop:
         for source, split in splits:
             if warning := require_labels(source, split):
                 self.reporter.message(warning)
+
+    def _class_weights(self) -> tuple[float, ...] | None:
+        weights, classes = self.config.class_weights, self.source.classes
+        if isinstance(weights, str):
+            weights = balanced_weights(self.source)
+            listed = ", ".join(f"{n} {w:g}" for n, w in zip(classes.names, weights, strict=True))
+            self.reporter.message(f"Balanced class weights: {listed}.")
+        if weights is not None and len(weights) != len(classes):
+            raise InputError(
+                f"class_weights has {len(weights)} numbers, but the data set {classes.name} has "
+                f"{len(classes)} classes: give one each"
+            )
+        return weights
 
     def __call__(self) -> Result:
         self.checkpoints = Checkpoints(self.folder.checkpoints)
@@ -179,23 +198,38 @@ class _Loop:
 
     def _train(self, state: State, progress: RunProgress) -> None:
         step = self._compile(state) if progress.step < self.last_step else None
-        batches = self.devices.batches(self.config, self.source, progress.step)
+        batches = self.devices.batches(self.config, self.source, progress.step, self.augmentation)
         with contextlib.closing(batches):  # and so the workers end before the last word
             while True:
                 if self._needs_validation(progress):
                     self._validate(state, progress)
-                if progress.step >= self.last_step:
+                if progress.step >= self.last_step or self._out_of_patience(progress):
                     return
                 state = self._train_epoch(step, state, batches, progress)
                 # Before the validation, which is long and may fail; it overlaps with the writing.
                 self.checkpoints.save(state, progress)
+
+    def _out_of_patience(self, progress: RunProgress) -> bool:
+        """Whether the last validations brought nothing, a function of the log alone."""
+        patience, scores = self.config.patience, [row["mean_iou"] for row in progress.rows]
+        if patience is None or len(scores) <= patience:
+            return False
+        best = max(scores)
+        waited = len(scores) - 1 - scores.index(best)
+        if waited >= patience:
+            self.reporter.message(
+                f"Stopped early at step {progress.step} of {self.last_step}: no better mean IoU "
+                f"than {best:.4f} in {waited} validations."
+            )
+        return waited >= patience
 
     def _compile(self, state: State):
         """Compiled ahead of time: another shape of batch is an error, not a second compilation."""
         self.reporter.message("Compiling the step; at full size this takes a minute or two ...")
         started = time.perf_counter()
         shapes = self.devices.batch_shapes(self.config)
-        step = make_step(self.model, self.optimizer, self.config).lower(state, shapes).compile()
+        step = make_step(self.model, self.optimizer, self.config, self.class_weights)
+        step = step.lower(state, shapes).compile()
         trim()
         self.reporter.message(f"Compiled the step in {time.perf_counter() - started:.1f} s.")
         if sizes := check_memory(step, self.config):
@@ -293,13 +327,5 @@ class _Loop:
             "train_seconds": progress.seconds,
             "val_seconds": val_seconds,
             "images_per_second": images / progress.seconds,
+            **class_columns(self.info.classes.names, scores.iou),
         }
-
-
-def _check_class_weights(config: TrainConfig, source: Source) -> None:
-    weights, classes = config.class_weights, source.classes
-    if weights is not None and len(weights) != len(classes):
-        raise InputError(
-            f"class_weights has {len(weights)} numbers, but the data set {classes.name} has "
-            f"{len(classes)} classes: give one each"
-        )

@@ -20,7 +20,7 @@ from fcn_keras.version import __version__
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
 # A resumed run may differ in these. Only the poly schedule depends on them: on the number of steps.
-MAY_CHANGE = {"data_dir", "epochs", "max_steps", "workers", "checkpoint_steps"}
+MAY_CHANGE = {"data_dir", "epochs", "max_steps", "workers", "checkpoint_steps", "patience"}
 
 
 class RunFolder:
@@ -90,7 +90,7 @@ class RunFolder:
     def read_row(self, step: int) -> dict | None:
         """The row of log.csv for `step`; None if it isn't there, or the file was edited."""
         with contextlib.suppress(InputError):
-            return next((row for row in read_log(self.log) if row["step"] == step), None)
+            return next((row for row in read_log(self.log, None) if row["step"] == step), None)
         return None
 
     def save_best(self, model: keras.Model) -> None:

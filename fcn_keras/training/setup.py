@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_keras import models
 from fcn_keras.data import Augmentation, Source, train_batches
+from fcn_keras.data.augmentation import Augment, OwnAugmentation
 from fcn_keras.errors import InputError
 from fcn_keras.models import anatomy
 from fcn_keras.saving import load_model
@@ -98,6 +99,17 @@ def fit_batch(config: TrainConfig, samples: int, tell: Callable[[str], None]) ->
     return dataclasses.replace(config, batch_size=size)
 
 
+def augmentation_of(config: TrainConfig, own: Callable[..., dict] | None = None) -> Augment:
+    """What is done to samples: the augmentation of `config`, or the user's own."""
+    if own is not None:
+        return OwnAugmentation(own, config.crop_size)
+    return Augmentation(
+        crop_size=config.crop_size,
+        scale=(config.min_scale, config.max_scale),
+        color_jitter=config.color_jitter,
+    )
+
+
 class Devices:
     """All devices as one row: batches are split over them, the state is on each.
 
@@ -148,14 +160,9 @@ class Devices:
         }
 
     def batches(
-        self, config: TrainConfig, source: Source, start_step: int
+        self, config: TrainConfig, source: Source, start_step: int, augmentation: Augment
     ) -> Iterator[tuple[dict[str, jax.Array], np.ndarray]]:
         """Endless ``(batch, indices)`` from `start_step` on, the batch split over the devices."""
-        augmentation = Augmentation(
-            crop_size=config.crop_size,
-            scale=(config.min_scale, config.max_scale),
-            color_jitter=config.color_jitter,
-        )
         stream = train_batches(
             source,
             batch_size=config.batch_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ import optax
 
 from fcn_keras.cpu.runtime import on_cpu, tuned_jit
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.loss import cross_entropy
+from fcn_keras.training.loss import make_loss
 
 Batch = dict[str, jax.Array]  # "image" (B, S, S, 3) uint8, "mask" (B, S, S) uint8
 
@@ -38,8 +39,8 @@ class State(NamedTuple):
 class Metrics(NamedTuple):
     """What a step reports; float32 scalars."""
 
-    loss_sum: jax.Array  # nats, over the labelled pixels
-    pixels: jax.Array  # labelled pixels, or the sum of their class weights
+    loss_sum: jax.Array  # over the labelled pixels; that of the batch, where the loss is of batches
+    pixels: jax.Array  # labelled pixels, or the sum of their class weights; 1 for a loss of batches
     grad_norm: jax.Array  # before clipping
 
 
@@ -86,20 +87,33 @@ def write_back(state: State, model: keras.Model) -> None:
         variable.assign(np.asarray(value))
 
 
-def make_step(model: keras.Model, optimizer: optax.GradientTransformation, config: TrainConfig):
+def make_step(
+    model: keras.Model,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    class_weights: Sequence[float] | None = None,
+):
     """Returns ``step(state, batch) -> (state, metrics)``, jitted, with the state donated.
 
     The gradient of the *summed* loss is divided by the number of labelled pixels at the very end
-    (``loss="mean"``), so that splitting a batch over devices or into `accumulate` parts changes
-    nothing but rounding.
-    """
+    (but for ``loss="sum"``), so that splitting a batch over devices or into `accumulate` parts
+    changes nothing but rounding.
 
+    Args:
+        model: The network.
+        optimizer: The update of a gradient.
+        config: The settings.
+        class_weights: Those of "balanced" in numbers; None takes the numbers of `config`.
+    """
+    if class_weights is None and not isinstance(config.class_weights, str):
+        class_weights = config.class_weights
+    loss = make_loss(config, class_weights)
     names = [variable.path for variable in model.trainable_variables]
 
     def loss_sum(params, other, images, mask):
         trainable = [params[name] for name in names]
         logits, other = model.stateless_call(trainable, other, images, training=True)
-        total, pixels = cross_entropy(logits, mask, config.class_weights)
+        total, pixels = loss(logits, mask)
         return total, (pixels, other)
 
     gradient = jax.value_and_grad(loss_sum, has_aux=True)
@@ -125,7 +139,7 @@ def make_step(model: keras.Model, optimizer: optax.GradientTransformation, confi
             (total, (pixels, other)), grads = gradient(params, other, batch["image"], batch["mask"])
         else:
             total, pixels, grads, other = accumulate(params, other, batch)
-        scale = 1 / jnp.maximum(pixels, 1) if config.loss == "mean" else 1.0
+        scale = 1.0 if config.loss == "sum" else 1 / jnp.maximum(pixels, 1)
         norm = scale * global_norm(grads)
         # Without a limit the second factor is 1, but it makes the update wait for the whole
         # gradient: then nothing reads the weights any more, and they are overwritten in place.
