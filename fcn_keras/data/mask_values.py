@@ -104,6 +104,8 @@ def shades_hint(labels: np.ndarray) -> str:
     if len(used) < 2 or min(used) < 0 or math.gcd(*used) < 2:
         return ""
     value = max(used)
+    if value > VOID:
+        return "; save the mask with 8 bits"
     return (
         f"; if {_some(used)} are shades and not class ids, give them as the classes' colours, as "
         f"in `name {value} {value} {value}`"

@@ -168,6 +168,10 @@ def test_shades_in_steps_are_classes_with_their_colours(root):
     (root / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(InputError, match=r"label 127, .* if 0, 127, 254 are shades and not class"):
         open_dataset("folder", root)[0]
+    save_masks(root, Image.fromarray(levels.astype(np.uint16) * 257))
+    with pytest.raises(InputError, match=r"label 32639, .*; save the mask with 8 bits$"):
+        open_dataset("folder", root)[0]
+    save_masks(root, Image.fromarray(levels))
     (root / "classes.txt").write_text("a 0 0 0\nb 127 127 127\nc 254 254 254\n")
     np.testing.assert_array_equal(open_dataset("folder", root)[0][1], levels // 127)
     levels[0, 0] = 255  # no class is white
