@@ -10,7 +10,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 from fcn_keras.errors import InputError
-from fcn_keras.inference import Segmenter
+from fcn_keras.inference import Segmentation, Segmenter
 from fcn_keras.models import init_from
 from fcn_keras.pretrained import fcn8s, fcn16s, fcn32s
 from fcn_keras.saving import ModelInfo, annotate, describe, load_model
@@ -20,6 +20,7 @@ from fcn_keras.weights import load_weights
 __all__ = [
     "InputError",
     "ModelInfo",
+    "Segmentation",
     "Segmenter",
     "annotate",
     "describe",

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from fcn_keras.data.classes import VOID, ClassTable
-from fcn_keras.errors import InputError
+from fcn_keras.drawing import overlay, save_image, save_mask
 from fcn_keras.storage import replacing
 
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
+
+__all__ = ["curves", "overlay", "panel", "save_image", "save_mask"]
 
 # log.csv's columns, one axis each: title, and (column, label) of its lines.
 CURVES = (
@@ -34,52 +35,6 @@ CURVES = (
 
 # Width of a panel's column; each row is as high as its image then needs.
 COLUMN_INCHES = 3
-
-
-def save_mask(path: str | PathLike, mask: np.ndarray, classes: ClassTable) -> None:
-    """Writes class ids, uint8 ``(H, W)``, as a palette PNG like PASCAL VOC's masks.
-
-    The pixels are the class ids; the palette gives them the class colours.
-    """
-    image = Image.fromarray(np.asarray(mask, np.uint8))
-    image.putpalette(classes.palette.tobytes())
-    save_image(path, image)
-
-
-def overlay(
-    image: np.ndarray, mask: np.ndarray, classes: ClassTable, alpha: float = 0.4
-) -> np.ndarray:
-    """The class colours over a photo: ``(1 - alpha) * image + alpha * colour``.
-
-    Args:
-        image: uint8 ``(H, W, 3)``.
-        mask: Class ids uint8 ``(H, W)``.
-        classes: Gives the colours.
-        alpha: Weight of the colours, 0..1.
-
-    Returns:
-        uint8 ``(H, W, 3)``.
-    """
-    blend = (1 - alpha) * image + alpha * classes.palette[mask]
-    return np.round(blend).astype(np.uint8)
-
-
-def save_image(path: str | PathLike, image: Image.Image | np.ndarray) -> None:
-    """Writes an image in the format that the file's extension names, whole or not at all.
-
-    The folder is created if it doesn't exist.
-
-    Raises:
-        InputError: no format has this extension.
-        SaveError: it can't be written.
-    """
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise InputError(f"picture {path} has an unknown file extension: name it *.png or *.jpg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        image.save(temporary, quality=95)
 
 
 def panel(

@@ -12,6 +12,7 @@ ORDER = (
     ("storage",),
     ("cpu",),
     ("models", "data"),
+    ("drawing",),
     ("weights",),
     ("saving",),
     ("pretrained", "inference"),

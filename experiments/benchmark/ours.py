@@ -62,7 +62,7 @@ def images_and_masks(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 def _predict(case: Case) -> Callable:
     model = build_model(configuration(case), case.num_classes)
-    predict = bind(model, lambda predict, images: predict(images))
+    predict = bind(model, lambda images: model(images, training=False))
     images = jnp.asarray(images_and_masks(case)[0])
     return lambda: predict(images)
 

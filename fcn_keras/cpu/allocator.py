@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import sys
+
+import numpy as np
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 _glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -31,3 +35,19 @@ def trim() -> None:
     """
     if _glibc is not None:
         _glibc.malloc_trim(0)
+
+
+def zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarray:
+    """As `numpy.zeros`, but its memory comes from the system and goes back to it, even if `keep`.
+
+    For large arrays of ever new sizes, between which the memory that is kept would be split up.
+    """
+    dtype = np.dtype(dtype)
+    size = math.prod(shape)
+    if not size:
+        return np.zeros(shape, dtype)
+    try:
+        memory = mmap.mmap(-1, size * dtype.itemsize)
+    except OSError as error:
+        raise MemoryError(f"can't get {size * dtype.itemsize >> 20} MB") from error
+    return np.frombuffer(memory, dtype).reshape(shape)

@@ -26,15 +26,16 @@ def read_image(path: str | Path) -> np.ndarray:
         InputError: the file is missing, truncated or not a picture, or has CMYK, 16-bit or
             transparent pixels, which have no single right conversion to 8-bit RGB.
     """
-    return _to_rgb(_open("image", path), Path(path).name)
+    return to_rgb(_open("image", path), Path(path).name)
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Like `read_image`, for a picture in memory; `name` is for the messages."""
-    return _to_rgb(_decode("image", io.BytesIO(data), name), name)
+    return to_rgb(_decode("image", io.BytesIO(data), name), name)
 
 
-def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+def to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """`read_image` for a PIL image; `name` is for the messages."""
     if image.mode == "CMYK":
         raise InputError(f"image {name} is CMYK; convert it to RGB")
     if image.mode.startswith(("I", "F")):

@@ -18,12 +18,13 @@ from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
 from fcn_keras.evaluation.losses import pixel_losses
 from fcn_keras.inference.compiled import bind
+from fcn_keras.inference.large import LargePhotos
 from fcn_keras.inference.padding import pad, runner
 from fcn_keras.inference.tta import averaged
 from fcn_keras.saving import num_classes
 
 READERS = 4
-READ_AHEAD = 16
+READ_AHEAD = 8
 
 
 class Evaluator:
@@ -33,6 +34,7 @@ class Evaluator:
     with void, so that JAX compiles once for each bucket shape rather than for each image size. The
     padding is not scored, and doesn't change the image's prediction
     (`fcn_keras.inference.padding`). An evaluator can run after every epoch without compiling again.
+    Large images run in tiles, with the same result (`fcn_keras.inference.large`).
 
     Args:
         model: The model; its weights are read at each `run`.
@@ -69,13 +71,11 @@ class Evaluator:
         self.squash = squash
         augmented = flip or tuple(scales) != (1.0,)
 
-        def measure(predict, images, masks):
-            if augmented:
-                predict = averaged(predict, flip=flip, scales=scales)
-            return _measure(predict(images), masks)
-
-        padded, self._fill = runner(model, bucket)
-        self._measure = bind(padded, measure)
+        predict, self._fill = runner(model, bucket)
+        if augmented:
+            predict = averaged(predict, flip=flip, scales=scales)
+        self._measure = bind(model, lambda images, masks: _measure(predict(images), masks))
+        self._large = LargePhotos(model, bucket=bucket, flip=flip, scales=scales)
 
     def run(
         self,
@@ -113,13 +113,16 @@ class Evaluator:
     @property
     def compiles(self) -> int:
         """How many shapes have been compiled so far (JAX only)."""
-        return self._measure.compiles()
+        return self._measure.compiles() + self._large.compiles()
 
     def _results(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
         """Yields images, masks, class maps and loss of a batch while the next one is running."""
         running = None
-        for images, masks in self._batches(source, indices):
+        for images, masks, name in self._batches(source, indices):
             size = len(images)
+            if self._large.take(*masks[0].shape):
+                yield 1, masks[0], *self._measure_large(images[0], masks[0], name)
+                continue
             missing = self.batch_size - size
             if missing:
                 # These don't count: all their pixels are void.
@@ -133,20 +136,33 @@ class Evaluator:
         if running:
             yield running
 
-    def _batches(self, source: Source, indices: Sequence[int]) -> Iterator[tuple[list, list]]:
-        """Groups samples by their bucket shape; incomplete batches come last."""
+    def _measure_large(self, image: np.ndarray, mask: np.ndarray, name: str) -> tuple:
+        """As `_measure`, for one image ``(H, W, 3)`` in bands."""
+        prediction, summed = np.empty_like(mask), 0.0
+        try:
+            for rows, logits in self._large.bands(image):
+                prediction[rows] = logits.argmax(axis=-1)
+                summed += _cross_entropy(logits, mask[rows])
+        except InputError as error:
+            raise InputError(f"image {name}: {error}") from error
+        return prediction, summed
+
+    def _batches(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
+        """Groups samples by their bucket shape; incomplete batches come last.
+
+        A large image is by itself. With each group comes the name of its last image.
+        """
         pending: defaultdict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
-        for image, mask in self._samples(source, indices):
+        for image, mask, name in self._samples(source, indices):
             images, masks = pending[mask.shape]
             images.append(image)
             masks.append(mask)
-            if len(images) == self.batch_size:
-                yield pending.pop(mask.shape)
-        yield from pending.values()
+            if len(images) == self.batch_size or self._large.take(*mask.shape):
+                yield *pending.pop(mask.shape), name
+        for group in pending.values():
+            yield *group, name
 
-    def _samples(
-        self, source: Source, indices: Sequence[int]
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _samples(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
         """Samples in order, read ahead by threads while the model runs."""
         with ThreadPoolExecutor(READERS) as pool:
             waiting: deque[Future] = deque()
@@ -161,7 +177,7 @@ class Evaluator:
                 for future in waiting:
                     future.cancel()
 
-    def _read(self, source: Source, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, source: Source, index: int) -> tuple[np.ndarray, np.ndarray, str]:
         image, mask = source[index]
         largest = mask[mask != VOID].max(initial=0)
         if largest >= self.num_classes:
@@ -173,7 +189,9 @@ class Evaluator:
             size = (self.squash, self.squash)
             image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        return pad(image, self.bucket, self._fill), pad(mask, self.bucket, VOID)
+        if not self._large.take(*mask.shape):
+            image, mask = pad(image, self.bucket, self._fill), pad(mask, self.bucket, VOID)
+        return image, mask, source.ids[index]
 
     def _check_classes(self, source: Source) -> None:
         classes = source.classes
@@ -189,6 +207,16 @@ def _measure(logits: Any, masks: Any) -> tuple:
     losses, _, labelled = pixel_losses(logits, ops.convert_to_tensor(masks))
     summed = ops.sum(ops.where(labelled, losses, 0.0))
     return ops.cast(ops.argmax(logits, axis=-1), "uint8"), summed
+
+
+def _cross_entropy(logits: np.ndarray, mask: np.ndarray) -> float:
+    """The second result of `_measure`, by NumPy: of rows ``(h, W, C)`` and their labels."""
+    labelled = mask != VOID
+    logits, labels = logits[labelled], mask[labelled]
+    largest = logits.max(axis=-1, initial=-np.inf)
+    powers = np.exp(logits - largest[:, None]).sum(axis=-1)
+    own = np.take_along_axis(logits, labels[:, None].astype(int), axis=-1)[:, 0]
+    return float((largest + np.log(powers) - own).sum(dtype=np.float64))
 
 
 def _sum_over_processes(values: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ def largest_difference(
 
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (*shape, 3)).astype(np.float32) for shape in shapes]
-    predict = bind(model, lambda predict, images: predict(images))
+    predict = bind(model, lambda images: model(images, training=False))
     with jax.default_matmul_precision("highest"):
         expected = [np.asarray(predict(image)) for image in images]
     with tempfile.TemporaryDirectory() as folder:

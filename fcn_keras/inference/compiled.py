@@ -1,46 +1,71 @@
-"""A model's forward pass, compiled once for each shape of images."""
+"""A function of a model, compiled once for each shape of its arguments."""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 
 import keras
+import numpy as np
+
+# So many compiled shapes are kept, the latest used.
+MAX_SHAPES = 32
 
 
 def bind(model: keras.Model, function: Callable) -> Callable:
-    """``f(images, *rest) = function(predict, images, *rest)``, ``predict`` being `model`.
+    """`function`, which calls `model` or its layers and is written in `keras.ops`, made fast.
 
-    Under JAX ``f`` is compiled once for each input shape. It reads the model's weights at each
-    call, so that training between two calls neither recompiles it nor goes unnoticed. On other
-    backends it runs as it is, without gradients. ``function`` is written in `keras.ops`.
+    Under JAX it is compiled once for each shape of its arguments, and at most `MAX_SHAPES` programs
+    are kept. It reads the model's weights at each call, so that training between two calls neither
+    recompiles it nor goes unnoticed. On other backends it runs as it is, without gradients.
+    Threads can share it.
     """
-    if keras.backend.backend() != "jax":
-        return _without_gradients(lambda *args: function(_eager(model), *args))
-    from fcn_keras.cpu.runtime import tuned_jit
+    if keras.backend.backend() == "jax":
+        return _Compiled(model, function)
+    if keras.backend.backend() == "torch":
+        import torch
 
-    @tuned_jit
-    def step(trainable, non_trainable, images, *rest):
-        def predict(images):
-            return model.stateless_call(trainable, non_trainable, images, training=False)[0]
-
-        return function(predict, images, *rest)
-
-    def call(images, *rest):
-        trainable = [variable.value for variable in model.trainable_variables]
-        non_trainable = [variable.value for variable in model.non_trainable_variables]
-        return step(trainable, non_trainable, images, *rest)
-
-    call.compiles = step._cache_size
-    return call
+        return torch.no_grad()(function)
+    return function
 
 
-def _eager(model: keras.Model) -> Callable:
-    return lambda images: model(images, training=False)
+class _Compiled:
+    def __init__(self, model: keras.Model, function: Callable):
+        self._model = model
+        self._function = function
+        self._programs = OrderedDict()
+        self._compiles = 0
+        self._lock = threading.Lock()
 
+    def __call__(self, *args):
+        weights = [variable.value for variable in self._model.variables]
+        return self._program(args)(weights, *args)
 
-def _without_gradients(function: Callable) -> Callable:
-    if keras.backend.backend() != "torch":
-        return function
-    import torch
+    def compiles(self) -> int:
+        """How many shapes have been compiled so far."""
+        return self._compiles
 
-    return torch.no_grad()(function)
+    def _program(self, args: tuple) -> Callable:
+        shapes = tuple(
+            (np.shape(a), str(getattr(a, "dtype", type(a)))) for a in keras.tree.flatten(args)
+        )
+        with self._lock:
+            if shapes in self._programs:
+                self._programs.move_to_end(shapes)
+                return self._programs[shapes]
+            program = self._programs[shapes] = self._jit()
+            self._compiles += 1
+            if len(self._programs) > MAX_SHAPES:
+                self._programs.popitem(last=False)
+        return program
+
+    def _jit(self) -> Callable:
+        from fcn_keras.cpu.runtime import tuned_jit
+
+        def step(weights, *args):
+            values = zip(self._model.variables, weights, strict=True)
+            with keras.StatelessScope(state_mapping=values):
+                return self._function(*args)
+
+        return tuned_jit(step)

@@ -1,4 +1,4 @@
-"""Padding images to few sizes, and models that don't see the padding.
+"""Padding images to few sizes, and running models so that they don't see the padding.
 
 JAX compiles for each image size. Padding to multiples of a bucket leaves few sizes, but features
 grow in the padding (convolutions have biases) and spread into the image: with a model trained on
@@ -8,19 +8,18 @@ up to 20 % of their range and another class at 0.3 % of the pixels. `runner` avo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
-from fcn_keras.models.feature_map import after
-from fcn_keras.models.geometry import Grid
+from fcn_keras.inference.graph import Graph
 
 # Marks a pixel as padding; no image has it.
 OUTSIDE = -1
-
-_WINDOWED = (layers.Conv2D, layers.Conv2DTranspose, layers.MaxPooling2D)
 
 
 def pad(array: np.ndarray, bucket: int, fill) -> np.ndarray:
@@ -36,13 +35,12 @@ def pad(array: np.ndarray, bucket: int, fill) -> np.ndarray:
     return padded
 
 
-def runner(model: keras.Model, bucket: int) -> tuple[keras.Model, int | np.ndarray]:
-    """The model to run on images padded to multiples of `bucket`, and the value to pad with.
+def runner(model: keras.Model, bucket: int) -> tuple[Callable, int | np.ndarray]:
+    """Runs `model` on images padded to multiples of `bucket`: a function, and what to pad with.
 
-    For models of geometry "same" that is a twin that shares the layers and their weights, and sets
-    every feature beyond the image to zero, which is what such a layer finds beyond an unpadded
-    image; the padding is `OUTSIDE`. So the logits are those of the unpadded image. Others, among
-    them geometry "caffe" with its border of 100 zeros, run as they are on the channel mean.
+    Every feature beyond the image is set to zero, which is what a layer finds beyond an unpadded
+    image; the padding is `OUTSIDE`. So the logits are those of the unpadded image. A model with
+    layers that `fcn_keras.inference.rules` doesn't know runs as it is on the channel mean.
 
     Raises:
         InputError: the bucket is below 1, or the model takes images of one size only.
@@ -54,32 +52,25 @@ def runner(model: keras.Model, bucket: int) -> tuple[keras.Model, int | np.ndarr
             f"model {model.name} takes images of {model.input_shape[1:3]} only: build it with "
             "input_shape=(None, None, 3)"
         )
-    if bucket == 1 or not all(map(_keeps_size, model.layers)):
-        return model, np.array(MEAN_PIXEL, np.uint8)
-    return _twin(model), OUTSIDE
+    graph = Graph.of(model) if bucket > 1 else None
+    if graph is None:
+        return lambda images: model(images, training=False), np.array(MEAN_PIXEL, np.uint8)
+    return lambda images: _run(graph, images), OUTSIDE
 
 
-def _keeps_size(layer: keras.Layer) -> bool:
-    one_by_one = getattr(layer, "kernel_size", None) == (1, 1)
-    return one_by_one or getattr(layer, "padding", "same") == "same"
-
-
-def _twin(model: keras.Model) -> keras.Model:
-    image = keras.Input((None, None, 3), name="image")
-    inside = ops.cast(image[..., :1] > OUTSIDE, "float32")
-    grids = {id(image): Grid()}
-
-    def call(layer, x, *others, **options):
-        grid = grids[id(x[0] if isinstance(x, list) else x)]
-        stride = int(grid.stride)
-        if isinstance(layer, _WINDOWED):
-            # Pools round up, so a cell is inside if its first pixel is. After ReLU zero is also
-            # what the largest of a window that hangs over the edge leaves out.
-            x = x * ops.cast(inside[:, ::stride, ::stride], x.dtype)
-        y = layer(x, *others, **options)
-        grids[id(y)] = after(grid, layer)
-        return y
-
-    return keras.models.clone_model(
-        model, input_tensors=image, clone_function=lambda layer: layer, call_function=call
+def _run(graph: Graph, images):
+    """The logits ``(B, H, W, C)`` of images with `OUTSIDE` at the bottom and right."""
+    height, width = ops.shape(images)[1:3]
+    inside = ops.cast(images[..., 0] > OUTSIDE, "int32")
+    heights, widths = (
+        graph.sizes(size)
+        for size in (ops.sum(inside[:, :, 0], axis=1), ops.sum(inside[:, 0], axis=1))
     )
+    # So that strides divide it.
+    whole = graph.stage(1, graph.last)
+    border = [(graph.border, graph.border + -size % whole.stride) for size in (height, width)]
+    canvas = ops.pad(images, [(0, 0), *border, (0, 0)])
+    sizes = list(zip(heights, widths, strict=True))
+    (logits,) = graph.run(whole, [canvas], (0, 0), sizes)
+    first = -graph.steps[-1].place.shift
+    return logits[:, first : first + height, first : first + width]

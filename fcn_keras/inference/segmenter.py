@@ -2,66 +2,184 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from fcn_keras import cpu
+from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
+from fcn_keras.inference.inputs import Photo, read_photo
+from fcn_keras.inference.large import LargePhotos, softmax
 from fcn_keras.inference.padding import pad, runner
-from fcn_keras.saving import load_model, num_classes
+from fcn_keras.inference.segmentation import Segmentation
+from fcn_keras.inference.tta import averaged
+from fcn_keras.saving import describe, load_model, num_classes
 
 
 class Segmenter:
-    """Segments photos of any size.
+    """Segments photos of any size, from any number of threads.
 
     Each photo is padded at the bottom and right up to a multiple of `bucket` pixels and the result
-    is cropped back, so that under JAX many photo sizes share few compiles. The padding doesn't
-    change the result (`fcn_keras.inference.padding`). ``bucket=1`` runs every size as it is.
+    is cropped back, so that under JAX many photo sizes share few compiles; the latest 32 are kept
+    (`fcn_keras.inference.compiled`). Photos of more than a megapixel run in tiles, within a bounded
+    amount of memory. Neither changes the result (`fcn_keras.inference.padding`, ``large``).
+
+    Every method takes a path, an http(s) address, a PIL image or an array (uint8, or float with
+    values 0..255), or a list of such, which gives a list. Photos of a list that have one padded
+    shape run together.
 
     Args:
         model: A model, or the path of its ``.keras`` or compact file.
-        bucket: Height and width are padded to multiples of this many pixels.
+        classes: Names and colours of the classes; None means those that the model knows.
+        bucket: Heights and widths are padded to multiples of this many pixels; 1 runs every size
+            as it is.
+        batch_size: So many photos of a list run together.
+        flip: Average the predictions of the photo and of its mirror image.
+        scales: Average the predictions over these scales of the photo.
 
     Raises:
-        InputError: the file can't be read, or is not a segmentation model.
+        InputError: the file can't be read, or is not a segmentation model, or an argument has a
+            value that is not possible.
     """
 
-    def __init__(self, model: keras.Model | str | PathLike, *, bucket: int = 128):
+    def __init__(
+        self,
+        model: keras.Model | str | PathLike,
+        *,
+        classes: ClassTable | None = None,
+        bucket: int = 128,
+        batch_size: int = 1,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+    ):
         cpu.prepare()
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size} is not possible: it must be at least 1")
+        if not scales or min(scales) <= 0:
+            raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
-        self.bucket = bucket
-        padded, self._fill = runner(self.model, bucket)
-        self._logits = bind(padded, lambda predict, images: predict(images))
-        self._classes = bind(padded, _classes)
+        self.classes = describe(self.model).classes if classes is None else classes
+        if len(self.classes) != self.num_classes:
+            raise InputError(
+                f"classes has {len(self.classes)} classes, but model {self.model.name} has "
+                f"{self.num_classes}: give one for each of its scores"
+            )
+        self.bucket, self.batch_size = bucket, batch_size
+        self._views = {"flip": flip, "scales": tuple(scales)}
+        predict, self._fill = runner(self.model, bucket)
+        if self._views != {"flip": False, "scales": (1.0,)}:
+            predict = averaged(predict, **self._views)
+        self._large = LargePhotos(self.model, bucket=bucket, **self._views)
+        self._functions = {
+            finish: bind(self.model, lambda images, finish=finish: finish(predict(images)))
+            for finish in (_classes, _logits, _scored)
+        }
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """The class map uint8 ``(H, W)`` of an RGB image uint8 ``(H, W, 3)``."""
-        return self._run(self._classes, image)
+    def __call__(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
+        """The class map uint8 ``(H, W)``."""
+        return self._each(photo, lambda images: [maps[0] for maps in self._run(_classes, images)])
 
-    def logits(self, image: np.ndarray) -> np.ndarray:
-        """The scores float32 ``(H, W, C)`` of an RGB image uint8 ``(H, W, 3)``."""
-        return self._run(self._logits, image)
+    def logits(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
+        """The scores float32 ``(H, W, C)``; with `flip` or `scales`, logarithms of the mean
+        probabilities."""
+        return self._each(photo, lambda images: [maps[0] for maps in self._run(_logits, images)])
+
+    def probabilities(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
+        """The probabilities of the classes, float32 ``(H, W, C)``."""
+        logits = self.logits(photo)
+        return list(map(softmax, logits)) if isinstance(logits, list) else softmax(logits)
+
+    def segment(self, photo: Photo | Sequence[Photo]) -> Segmentation | list[Segmentation]:
+        """The class map with confidence, names, shares, pictures and polygons."""
+        return self._each(photo, self._segment)
 
     @property
     def compiles(self) -> int:
         """How many shapes have been compiled so far (JAX only)."""
-        return self._logits.compiles() + self._classes.compiles()
+        own = sum(function.compiles() for function in self._functions.values())
+        return own + self._large.compiles()
 
-    def _run(self, function: Callable, image: np.ndarray) -> np.ndarray:
-        image = np.asarray(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise InputError(
-                f"the image is {image.dtype} {image.shape}, but must be uint8 (height, width, 3)"
-            )
-        output = function(pad(image, self.bucket, self._fill)[None])
-        return ops.convert_to_numpy(output)[0, : image.shape[0], : image.shape[1]]
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("model", "classes", "bucket", "batch_size")
+        return {**{name: getattr(self, name) for name in names}, **self._views}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+    def _each(self, photo, function: Callable[[list[np.ndarray]], list]):
+        if isinstance(photo, list | tuple):
+            return function([read_photo(one) for one in photo])
+        return function([read_photo(photo)])[0]
+
+    def _segment(self, images: list[np.ndarray]) -> list[Segmentation]:
+        return [
+            Segmentation(image, mask, confidence, self.classes, self.probabilities)
+            for image, (mask, confidence) in zip(images, self._run(_scored, images), strict=True)
+        ]
+
+    def _run(self, finish: Callable, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
+        """What `finish` makes of the logits of each image: one map or more."""
+        found: dict[int, tuple] = {}
+        groups = defaultdict(list)
+        for index, image in enumerate(images):
+            if self._large.take(*image.shape[:2]):
+                found[index] = self._run_large(finish, image)
+            else:
+                padded = pad(image, self.bucket, self._fill)
+                groups[padded.shape].append((index, padded))
+        for group in groups.values():
+            for batch in _batches(group, self.batch_size):
+                indices, padded = zip(*batch, strict=True)
+                outputs = self._functions[finish](np.stack(padded))
+                outputs = [ops.convert_to_numpy(output) for output in outputs]
+                for number, index in enumerate(indices):
+                    height, width = images[index].shape[:2]
+                    found[index] = tuple(o[number, :height, :width].copy() for o in outputs)
+        return [found[index] for index in range(len(images))]
+
+    def _run_large(self, finish: Callable, image: np.ndarray) -> tuple[np.ndarray, ...]:
+        maps: list[np.ndarray] = []
+        for rows, logits in self._large.bands(image):
+            outputs = _FINISH_LARGE[finish](logits)
+            maps = maps or [np.empty((len(image), *o.shape[1:]), o.dtype) for o in outputs]
+            for whole, part in zip(maps, outputs, strict=True):
+                whole[rows] = part
+        return tuple(maps)
 
 
-def _classes(predict: Callable, images):
-    return ops.cast(ops.argmax(predict(images), axis=-1), "uint8")
+def _batches(group: list, size: int) -> list[list]:
+    """Of `size` each, but the rest one by one: two compiled shapes, not one for each remainder."""
+    whole = len(group) - len(group) % size
+    batches = [group[start : start + size] for start in range(0, whole, size)]
+    return batches + [[one] for one in group[whole:]]
+
+
+def _logits(logits):
+    return (logits,)
+
+
+def _classes(logits):
+    return (ops.cast(ops.argmax(logits, axis=-1), "uint8"),)
+
+
+def _scored(logits):
+    """The classes, and the probabilities of being right."""
+    return *_classes(logits), ops.max(ops.softmax(logits, axis=-1), axis=-1)
+
+
+_FINISH_LARGE = {
+    _logits: lambda logits: (logits,),
+    _classes: lambda logits: (logits.argmax(axis=-1).astype(np.uint8),),
+    _scored: lambda logits: (
+        logits.argmax(axis=-1).astype(np.uint8),
+        softmax(logits).max(axis=-1),
+    ),
+}

@@ -1,4 +1,6 @@
+import pickle
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -6,7 +8,9 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError
-from fcn_keras.inference import Segmenter, load_model
+from fcn_keras.data.classes import ClassTable
+from fcn_keras.evaluation import Evaluator
+from fcn_keras.inference import Segmenter, compiled, large, load_model
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -67,16 +71,6 @@ def test_a_saved_model_is_read_from_its_path(model, tmp_path):
     np.testing.assert_array_equal(segmenter(image), Segmenter(model, bucket=1)(image))
 
 
-@pytest.mark.parametrize(
-    "image",
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)),
-     np.zeros((0, 8, 3), np.uint8)],
-)  # fmt: skip
-def test_other_arrays_are_refused(model, image):
-    with pytest.raises(InputError, match=r"must be uint8 \(height, width, 3\)"):
-        Segmenter(model)(image)
-
-
 def test_files_that_are_no_models_are_named(model, tmp_path):
     with pytest.raises(InputError, match=r"absent.keras is not a file"):
         load_model(tmp_path / "absent.keras")
@@ -105,3 +99,108 @@ def test_a_model_that_does_not_segment_is_named(shape, tmp_path):
     keras.Model(inputs, keras.layers.Dense(4)(inputs)).save(tmp_path / "dense.keras")
     with pytest.raises(InputError, match=r"dense.keras maps .* but a segmentation model maps"):
         load_model(tmp_path / "dense.keras")
+
+
+class One:
+    """A data set of one sample."""
+
+    ids, classes = ("one",), ClassTable.numbered(5)
+
+    def __init__(self, *sample):
+        self.sample = sample
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.sample
+
+
+@pytest.mark.slow
+def test_flips_and_scales_are_the_evaluators(model):
+    image, mask = photo(40, 50), np.zeros((40, 50), np.uint8)
+    segmenter = Segmenter(model, bucket=32, flip=True, scales=(0.75, 1.0))
+    evaluator = Evaluator(model, bucket=32, flip=True, scales=(0.75, 1.0))
+    source = One(image, mask)
+    probabilities = segmenter.probabilities(image)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, atol=1e-5)
+    expected = -np.log(probabilities[..., 0]).mean()
+    assert evaluator.run(source).loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_list_gives_a_list_in_its_order(model):
+    sizes = [(20, 31), (70, 20), (25, 30), (64, 64), (1, 1)]
+    one, many = Segmenter(model, bucket=32), Segmenter(model, bucket=32, batch_size=2)
+    photos = [photo(*size) for size in sizes]
+    for image, mask in zip(photos, many(photos), strict=True):
+        np.testing.assert_array_equal(mask, one(image))
+    assert many([]) == []
+    # Two of 32 x 32 and one more, one each of 96 x 32 and 64 x 64.
+    assert many.compiles == 4
+
+
+@pytest.mark.slow
+def test_large_photos_run_in_tiles_with_the_same_result(model, monkeypatch):
+    image = photo(300, 200)
+    exact = Segmenter(model, bucket=1)
+    expected, scored = exact(image), exact.segment(image)
+    monkeypatch.setattr(large, "MOST_PIXELS", 1000)
+    segmenter = Segmenter(model)
+    found = segmenter.segment(image)
+    assert segmenter.compiles == 4  # the stages of tiles
+    assert (segmenter(image) == expected).mean() > 0.9999
+    np.testing.assert_array_equal(found.mask, segmenter(image))
+    np.testing.assert_allclose(found.confidence, scored.confidence, atol=1e-4)
+    np.testing.assert_allclose(found.probabilities.max(axis=-1), found.confidence, atol=1e-6)
+    np.testing.assert_allclose(segmenter.logits(image), exact.logits(image), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_validation_of_large_photos_runs_in_tiles(model, monkeypatch):
+    labels = np.random.default_rng(0).choice([0, 1, 4, 255], (300, 200)).astype(np.uint8)
+    source = One(photo(300, 200), labels)
+    exact = Evaluator(model, bucket=1).run(source)
+    monkeypatch.setattr(large, "MOST_PIXELS", 1000)
+    evaluator = Evaluator(model, batch_size=2)
+    found = evaluator.run(source)
+    assert evaluator.compiles == 4
+    assert found.loss == pytest.approx(exact.loss, rel=1e-5)
+    assert found.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=1e-4)
+
+
+def test_threads_share_a_segmenter(model):
+    segmenter = Segmenter(model, bucket=32)
+    photos = [photo(20 + 13 * (i % 4), 31) for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        masks = list(pool.map(segmenter, photos))
+    for image, mask in zip(photos, masks, strict=True):
+        np.testing.assert_array_equal(mask, segmenter(image))
+    assert segmenter.compiles == 2  # 32 and 64 rows
+
+
+@pytest.mark.slow
+def test_a_pickled_segmenter_does_the_same(model):
+    classes = ClassTable("own", tuple("abcde"), tuple((i, i, i) for i in range(5)))
+    segmenter = Segmenter(model, bucket=32, flip=True, classes=classes)
+    copy = pickle.loads(pickle.dumps(segmenter))
+    image = photo(20, 31)
+    np.testing.assert_array_equal(copy(image), segmenter(image))
+    assert copy.classes == segmenter.classes
+
+
+def test_old_shapes_are_forgotten(model, monkeypatch):
+    monkeypatch.setattr(compiled, "MAX_SHAPES", 2)
+    segmenter = Segmenter(model, bucket=16)
+    for side in (16, 32, 48, 16, 48):
+        segmenter(photo(side, 16))
+    assert segmenter.compiles == 4  # 16 was forgotten for 48, which is still there
+
+
+def test_wrong_classes_and_options_are_named(model):
+    with pytest.raises(InputError, match="classes has 4 classes, but model fcn8s has 5: give one"):
+        Segmenter(model, classes=ClassTable.numbered(4))
+    with pytest.raises(InputError, match="batch_size=0"):
+        Segmenter(model, batch_size=0)
+    with pytest.raises(InputError, match=r"scales=\(\)"):
+        Segmenter(model, scales=())
