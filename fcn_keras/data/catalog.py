@@ -9,6 +9,7 @@ from typing_extensions import Doc
 from fcn_keras.data.classes import SHAPES
 from fcn_keras.data.folder import folder_source
 from fcn_keras.data.pairs import camvid_source
+from fcn_keras.data.scenes import ade20k_source, cityscapes_source
 from fcn_keras.data.shapes import default_root, write_shapes
 from fcn_keras.data.source import FileSource, Source
 from fcn_keras.data.voc import SPLITS_FOLDER, voc_source
@@ -25,6 +26,8 @@ FILE_SETS: dict[str, Callable[[str | Path, str], FileSource]] = {
     "shapes": _shapes_source,
     "voc2012": voc_source,
     "camvid": camvid_source,
+    "cityscapes": cityscapes_source,
+    "ade20k": ade20k_source,
     "folder": folder_source,
 }
 """Sets that are folders of files. All but the built-in shapes need to be told which folder."""

@@ -90,11 +90,13 @@ def read_mask(
     colors: Colors | None = None,
     *,
     ignore_label: int | None = None,
+    label_ids: tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """Reads a label mask as uint8 ``(H, W)``: class ids 0..num_classes-1 and 255 = void.
 
     Palette PNGs give their indices and gray ones their values; pixels equal to `ignore_label`
-    become void. With `colors` (class id -> RGB) an RGB mask is translated colour by colour,
+    become void. With `label_ids` the file holds ``label_ids[c]`` for class c, and all else is void.
+    With `colors` (class id -> RGB) an RGB mask is translated colour by colour,
     (224, 224, 192) being void, and so is a palette PNG if the table has all its used colours, and
     a gray one if its values can't be ids (`gray_labels`). An SBD `.mat` file gives its
     segmentation.
@@ -110,6 +112,10 @@ def read_mask(
         labels = _labels_of(_open("mask", path), path.name, colors)
     if ignore_label is not None:
         labels = np.where(labels == ignore_label, VOID, labels)
+    if label_ids is not None:
+        classes = np.full(256, VOID)
+        classes[list(label_ids)] = range(len(label_ids))
+        labels = classes[labels.clip(0, VOID)]
     return _in_range(labels, path.name, num_classes)
 
 

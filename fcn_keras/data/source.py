@@ -42,6 +42,8 @@ class FileSource:
         masks: The mask files.
         colors: RGB by class id, for RGB masks.
         ignore_label: A label value that means void.
+        label_ids: What the files hold for each class, where that isn't the class's number; whatever
+            else they hold is void.
     """
 
     classes: ClassTable
@@ -50,6 +52,7 @@ class FileSource:
     masks: tuple[Path, ...]
     colors: Colors | None = None
     ignore_label: int | None = None
+    label_ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -66,7 +69,11 @@ class FileSource:
     def mask(self, index: int) -> np.ndarray:
         """The mask alone, uint8 ``(H, W)``."""
         return read_mask(
-            self.masks[index], len(self.classes), self.colors, ignore_label=self.ignore_label
+            self.masks[index],
+            len(self.classes),
+            self.colors,
+            ignore_label=self.ignore_label,
+            label_ids=self.label_ids,
         )
 
     def require_same_size(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:

@@ -97,7 +97,7 @@ def blended_share(mask: np.ndarray) -> float | None:
 def _coding(
     path: Path, mask: np.ndarray, colors: Colors | None
 ) -> Literal["ids", "colours", "other palette"]:
-    if path.suffix == ".mat":
+    if colors is None:
         return "ids"
     with Image.open(path) as image:
         if image.mode not in ("P", "L", "1", "I", "I;16", "I;16B"):
@@ -105,7 +105,7 @@ def _coding(
         values = np.array(image)
         if (values != mask).any():
             return "colours"
-        if image.mode == "P" and colors is not None:
+        if image.mode == "P":
             palette = np.array(image.getpalette() or (), np.uint8).reshape(-1, 3)
             used = [i for i in np.unique(values) if i < min(len(colors), len(palette))]
             if (palette[used] != np.array(colors)[used]).any():

@@ -82,7 +82,7 @@ def train(
         run = _Loop(config, folder, reporter or Reporter(), stop, recipe, augment)
         run.devices.barrier("every process has checked the folder")
         if run.writes:
-            folder.start(config, recipe)
+            folder.start(config, recipe, run.class_weights)
         run.devices.barrier("the folder is there")
         return run()
 

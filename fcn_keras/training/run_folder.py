@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -61,8 +62,15 @@ class RunFolder:
                     f"{before[name]!r}: resume with the same value, or start a new run"
                 )
 
-    def start(self, config: TrainConfig, recipe: str | None = None) -> None:
+    def start(
+        self,
+        config: TrainConfig,
+        recipe: str | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         """Makes the folder and records the settings, package versions and source commit.
+
+        `class_weights` are those that "balanced" came to.
 
         Raises:
             InputError: the folder can't be written.
@@ -74,6 +82,7 @@ class RunFolder:
             "config": _settings(config),
             "versions": versions,
             "git": git_hash(),
+            "class_weights": class_weights,
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)

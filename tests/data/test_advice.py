@@ -7,6 +7,8 @@ from PIL import Image
 from fcn_keras.data import open_dataset
 from fcn_keras.data.catalog import open_files
 from fcn_keras.data.check import check
+from fcn_keras.data.classes import ClassTable
+from fcn_keras.data.pairs import pairs_source
 from fcn_keras.data.photos import Photos, survey
 from fcn_keras.data.sheet import overlay_sheet
 from fcn_keras.data.traits import blended_share, fingerprint
@@ -177,3 +179,17 @@ def test_many_missing_files_are_one_problem(root):
         "/masks/0.png, and 6 of 6 samples lack one; complete the folder or the split file"
     )
     assert report.splits["val"].pixels.sum() == 3 * 45 * 45
+
+
+def test_masks_of_ids_alone_are_read_in_one_way(root):
+    mask = HALVES.copy()
+    mask[:20, :20] = 1
+    mask[0, 0] = 9
+    draw(root, 3, mask)
+    lines = {name: [f"images/{n}.png masks/{n}.png" for n in ns] for name, ns in SPLITS.items()}
+    for name, pairs in lines.items():
+        (root / f"{name}.txt").write_text("\n".join(pairs))
+    classes = ClassTable.numbered(3)
+    sources = {name: pairs_source(root, name, classes, ignore_label=9) for name in SPLITS}
+    report = check(sources)
+    assert report.problems == report.warnings == []

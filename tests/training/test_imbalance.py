@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+import json
 import math
 import threading
 
@@ -52,6 +53,9 @@ def test_balanced_weights_are_told_and_used(config, tmp_path, script):
     (line,) = [text for text in reporter.messages if text.startswith("Balanced class weights: ")]
     weights = [float(part.rstrip(".").split()[-1]) for part in line.split(",")]
     assert "background 0." in line and len(weights) == 6
+    record = json.loads((tmp_path / "a/config.json").read_text())
+    assert record["class_weights"] == pytest.approx(weights, abs=1e-3)
+    assert record["config"]["class_weights"] == "balanced"
     numbers = dataclasses.replace(balanced, class_weights=tuple(weights))
     train(numbers, tmp_path / "b")
     losses = [read_log(tmp_path / run / "log.csv")[0]["train_loss"] for run in "ab"]
