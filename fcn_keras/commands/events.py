@@ -87,21 +87,22 @@ class EventReporter(Reporter):
 
     def step(self, step: int, loss: float, images: int) -> None:
         if step % LOSS_EVERY == 0:
-            self.file.scalar("step_loss", loss, step)
+            self._open(step).scalar("step_loss", loss, step)
 
     def epoch(self, row: dict, scores: Scores, best: bool) -> None:
-        self._open(row["step"])  # a resumed run begins with the validation it still owed
+        file = self._open(row["step"])  # a resumed run begins with the validation it still owed
         for name, value in row.items():
             if name not in NOT_SCALARS:
-                self.file.scalar(name, value, row["step"])
+                file.scalar(name, value, row["step"])
 
     def picture(self, path: Path, step: int) -> None:
         """Adds a PNG."""
-        self._open(step + 1)
+        file = self._open(step + 1)
         with Image.open(path) as image:
-            self.file.image(path.stem, np.asarray(image.convert("RGB")), step)
+            file.image(path.stem, np.asarray(image.convert("RGB")), step)
 
-    def _open(self, step: int) -> None:
+    def _open(self, step: int) -> EventFile:
         if self.file is None:
             self.file = EventFile(self.workdir, self.warn)
             self.file.purge(step)
+        return self.file

@@ -38,6 +38,7 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    """Segments each photo and writes its pictures."""
     console = Console()
     photos = list_photos(options.images)
     check_outputs(photos, options.out)

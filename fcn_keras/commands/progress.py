@@ -70,7 +70,7 @@ class ConsoleReporter(Reporter):
         self.bar.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def message(self, text: str) -> None:

@@ -40,10 +40,12 @@ class RunSummary:
 
     @property
     def best(self) -> dict[str, float]:
+        """The row of the highest mean IoU."""
         return max(self.rows, key=lambda row: row["mean_iou"])
 
 
 def main(options: Options) -> None:
+    """Prints the table and draws the curves."""
     runs = [read(path) for given in options.runs for path in folders(given)]
     cli.console().print(table(sorted(runs, key=lambda run: -run.best["mean_iou"])))
     draw(runs, options.out)

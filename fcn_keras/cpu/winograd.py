@@ -125,7 +125,8 @@ def _every_fourth(x, axis: int, tiles: int, size: int = TILE + KERNEL - 1) -> li
 
 def _interleave(parts, axis: int):
     """The reverse for the four elements of output tiles: ``(..., tiles, ...)`` to 4 times as
-    many."""
+    many.
+    """
     stacked = jnp.stack(parts, axis + 1)
     shape = parts[0].shape
     return stacked.reshape(*shape[:axis], TILE * shape[axis], *shape[axis + 1 :])

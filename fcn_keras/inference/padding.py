@@ -22,10 +22,10 @@ from fcn_keras.inference.graph import Graph
 OUTSIDE = -1
 
 
-def pad(array: np.ndarray, bucket: int, fill) -> np.ndarray:
+def pad(array: np.ndarray, bucket: int, fill: int | np.ndarray) -> np.ndarray:
     """Pads ``(H, W, ...)`` with `fill` at the bottom and right to multiples of `bucket`.
 
-    The result is uint8 as the array is, or int16 where `fill` is negative.
+    The result is uint8 like the array, or int16 if `fill` is negative.
     """
     height, width = array.shape[:2]
     shape = (height + -height % bucket, width + -width % bucket, *array.shape[2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from keras import ops
 
@@ -35,7 +36,7 @@ def averaged(predict: Callable, *, flip: bool, scales: Sequence[float]) -> Calla
     return mean_prediction
 
 
-def _view(predict: Callable, images, scale: float, mirror: bool):
+def _view(predict: Callable, images: Any, scale: float, mirror: bool) -> Any:
     inside = ops.cast(images[..., 0] > OUTSIDE, "float32")
     sizes = [ops.sum(inside[:, :, 0], axis=1), ops.sum(inside[:, 0, :], axis=1)]
     scaled = [ops.maximum(1.0, ops.round(scale * size)) for size in sizes]
@@ -50,7 +51,7 @@ def _view(predict: Callable, images, scale: float, mirror: bool):
     return _resample(probabilities, scaled, sizes, ops.shape(images)[1:3], mirror)
 
 
-def _resample(x, sizes, new_sizes, shape, mirror: bool):
+def _resample(x: Any, sizes: list, new_sizes: list, shape: Any, mirror: bool) -> Any:
     """Resizes the top left ``sizes`` of ``(B, H, W, C)`` to ``new_sizes``, mirrored if asked.
 
     Bilinear, with pixel centres as in `ops.image.resize`, but with a size of its own for each
@@ -62,7 +63,7 @@ def _resample(x, sizes, new_sizes, shape, mirror: bool):
     return ops.einsum("bjw,biwc->bijc", columns, x)
 
 
-def _weights(size, new_size, length: int, new_length: int, mirror: bool):
+def _weights(size: Any, new_size: Any, length: int, new_length: int, mirror: bool) -> Any:
     """The share ``(B, new_length, length)`` of each pixel of a line in each new pixel."""
     size, new_size = size[:, None], new_size[:, None]
     index = ops.arange(new_length, dtype="float32")[None]

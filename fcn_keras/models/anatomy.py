@@ -65,7 +65,7 @@ class Design:
     batch_norm: bool = False
     at_once: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.dropout is None:
             object.__setattr__(self, "dropout", 0.1 if self.batch_norm else 0.5)
         if self.upsampling is None:

@@ -35,8 +35,7 @@ def fcn32s(num_classes: int = 21, **options: Any) -> keras.Model:
 
 
 def fcn16s(num_classes: int = 21, **options: Any) -> keras.Model:
-    """FCN-16s: adds the scores of pool4, upsamples 16 times. Options as in `fcn8s`, without
-    `at_once`."""
+    """FCN-16s: adds the scores of pool4, upsamples 16 times. Options as `fcn32s`'s."""
     return build(_design("fcn16s", num_classes, options))
 
 

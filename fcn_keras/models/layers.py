@@ -24,7 +24,7 @@ class Bilinear(keras.initializers.Initializer):
     ``bilinear`` filler). Shape ``(k, k, classes, classes)``, zero off the class diagonal.
     """
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple, dtype: Any = None) -> Any:
         height, width, filters, channels = shape
         if filters != channels:
             raise InputError(f"a bilinear kernel needs as many filters as inputs, got {shape}")
@@ -44,7 +44,7 @@ class ScaledNormal(keras.initializers.VarianceScaling):
     def __init__(self, scale: float, mode: str, seed: int | None = None):
         super().__init__(scale, mode, "untruncated_normal", seed)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: tuple, dtype: Any = None) -> Any:
         *window, channels, filters = shape
         fans = {"fan_in": channels, "fan_out": filters, "fan_avg": (channels + filters) / 2}
         deviation = np.sqrt(self.scale / (fans[self.mode] * np.prod(window)))
@@ -54,7 +54,7 @@ class ScaledNormal(keras.initializers.VarianceScaling):
         values *= np.float32(deviation)
         return ops.convert_to_tensor(values, dtype=dtype or keras.config.floatx())
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "mode": self.mode, "seed": self._init_seed}
 
 
@@ -88,7 +88,7 @@ class Upsample(keras.layers.Conv2DTranspose):
     and move the result's channels into space. Other shapes and backends use the stock layer.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         twice = tuple(2 * s for s in self.strides)
         stock = self.dilation_rate != (1, 1) or self.output_padding is not None
         fast = keras.backend.backend() == "jax" and cpu.turned_on("upsampling")
@@ -141,7 +141,7 @@ class Crop(keras.layers.Layer):
         self.offset = offset
         self.info = info
 
-    def call(self, x, reference):
+    def call(self, x: Any, reference: Any) -> Any:
         height, width = ops.shape(reference)[1:3]
         rows = slice(self.offset, self.offset + height)
         columns = slice(self.offset, self.offset + width)
@@ -150,6 +150,6 @@ class Crop(keras.layers.Layer):
     def compute_output_shape(self, x_shape: tuple, reference_shape: tuple) -> tuple:
         return (x_shape[0], *reference_shape[1:3], x_shape[3])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "offset": self.offset}
         return config if self.info is None else {**config, "info": self.info}

@@ -19,7 +19,7 @@ class MaxPool(keras.layers.MaxPooling2D):
     backends and symbolic shapes use the stock layer.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         if not self._plain(inputs) or not cpu.in_use("pools"):
             return super().call(inputs)
         from fcn_keras.cpu.max_pool import max_pool

@@ -1,5 +1,7 @@
-"""The networks with weights: `fcn_keras.models` and a file that `load_weights` reads, or one of the
-trained models in this folder, ``NAME-fcn8s.safetensors``, which the wheel carries."""
+"""The networks with weights: those of a file that `load_weights` reads, or of a trained model.
+
+The trained models are the files ``NAME-fcn8s.safetensors`` in this folder, part of the wheel.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,7 @@ def fcn32s(
 def fcn16s(
     num_classes: int | None = None, *, weights: Weights = None, **options: Any
 ) -> keras.Model:
-    """FCN-16s: adds the scores of pool4, upsamples 16 times. Options as in `fcn8s`, without
-    `at_once`."""
+    """FCN-16s: adds the scores of pool4, upsamples 16 times. Options as `fcn32s`'s."""
     return _build("fcn16s", num_classes, weights, options)
 
 

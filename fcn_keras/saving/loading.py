@@ -7,6 +7,7 @@ import math
 import zipfile
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -81,7 +82,8 @@ def num_classes(model: keras.Model, name: str | None = None) -> int:
     Raises:
         InputError: the model doesn't map images ``(B, H, W, 3)`` to scores ``(B, H, W, classes)``.
     """
-    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    inputs: Any = getattr(model, "input_shape", None)
+    outputs: Any = getattr(model, "output_shape", None)
     image = isinstance(inputs, tuple) and len(inputs) == 4 and inputs[3] == 3
     scores = isinstance(outputs, tuple) and len(outputs) == 4 and outputs[3] is not None
     if not (image and scores):

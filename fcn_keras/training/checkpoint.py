@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -177,7 +177,7 @@ class Checkpoints:
             raise ValueError("its checksum is another")
         return state, RunProgress(**record)
 
-    def _set_aside(self, steps) -> None:
+    def _set_aside(self, steps: Collection[int]) -> None:
         """Renames checkpoints: their numbers are needed again, and a person may want to look."""
         if not steps:
             return

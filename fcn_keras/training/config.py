@@ -139,7 +139,7 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
     trunk_rate: InitVar[float | None] = None
     """The first release's name of backbone_rate."""
 
-    def __post_init__(self, trunk_width: int | None, trunk_rate: float | None):
+    def __post_init__(self, trunk_width: int | None, trunk_rate: float | None) -> None:
         if trunk_width is not None:
             object.__setattr__(self, "backbone_width", trunk_width)
         if trunk_rate is not None:

@@ -1,4 +1,4 @@
-"""What a run tells its surroundings. The library itself prints nothing."""
+"""What a run reports. The library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ class Reporter:
         """Something happened that a person should read."""
 
     def training(self, epoch: int, step: int, last_step: int) -> None:
-        """The training of `epoch`, counted from 1, starts behind `step` and ends at `last_step`."""
+        """The training of `epoch`, counted from 1, starts after `step` and ends at `last_step`."""
 
     def step(self, step: int, loss: float, images: int) -> None:
         """Step number `step` ended; `loss` is its mean over labelled pixels, in nats."""
 
     def validating(self, done: int, total: int) -> None:
-        """So many of the validation images are done."""
+        """`done` of `total` validation images are done."""
 
     def epoch(self, row: dict, scores: Scores, best: bool) -> None:
         """An epoch ended with this row of log.csv; `best` if its model was kept."""
 
 
 class Reporters(Reporter):
-    """Hands every event to several reporters in turn."""
+    """Passes every event to several reporters in turn."""
 
     def __init__(self, *reporters: Reporter):
         self.reporters = reporters

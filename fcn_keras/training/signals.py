@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -18,9 +19,9 @@ class StopRequest:
     it. In a thread that isn't the main one, where Python allows no handlers, nothing is caught.
     """
 
-    def __init__(self):
-        self.signal: int | None = None
-        self._before = {}
+    def __init__(self) -> None:
+        self.signal = 0  # none yet
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
@@ -30,21 +31,21 @@ class StopRequest:
             self._before = {number: signal.signal(number, self._remember) for number in caught}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def reached(self, step: int) -> bool:
         """Whether to stop after `step`. Several processes must ask after every step."""
         if jax.process_count() == 1:
-            return self.signal is not None
+            return self.signal != 0
         if multihost_utils.reached_preemption_sync_point(step):
             self.signal = self.signal or signal.SIGTERM
             return True
         return False
 
-    def _remember(self, number: int, _) -> None:
-        if number == signal.SIGINT and self.signal is not None:
+    def _remember(self, number: int, _: object) -> None:
+        if number == signal.SIGINT and self.signal:
             raise KeyboardInterrupt
         self.signal = number
         if jax.process_count() > 1:

@@ -29,7 +29,7 @@ class Placed:
 
 
 def load_weights(model: keras.Model, path: str | PathLike) -> LoadReport:
-    """Sets a model's weights from a file that other software wrote.
+    """Sets a model's weights from a file written by other software.
 
     The file is recognised by the names it holds: torchvision's and timm's VGGs (torch or
     safetensors), PyTorch-FCN's checkpoints, the batch-norm ``fcn_vgg16``, Keras' VGGs (``.h5``),
@@ -110,6 +110,7 @@ def _check_variant(form: Format, design: Design) -> None:
 
 
 def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> Any:
+    """The `keras.Variable` that `rule` is for; None if the model has none."""
     return getattr(layers.get(rule.layer), rule.variable, None)
 
 
@@ -141,7 +142,7 @@ def _fit(
 
 
 def _check_complete(placed: list[Placed], layers: Mapping[str, keras.layers.Layer]) -> None:
-    """A kernel from the file beside a bias that is still random would be neither."""
+    """Refuses a layer of which the file has only a part: the rest would stay random."""
     found = Counter(each.rule.layer for each in placed)
     for name, count in found.items():
         needed = len(layers[name].weights)

@@ -1,4 +1,4 @@
-"""How a format says what becomes what: one `Rule` a variable, gathered in a `Format`."""
+"""How a format says which tensor goes where: a `Rule` per variable, together in a `Format`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Normalization:
-    """What the backbone expects of RGB pixels in 0..255: ``pixels * scale + offset``."""
+    """What the backbone expects of RGB pixels in 0..255: ``pixels * scale + offset``.
+
+    Both hold one number per channel.
+    """
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
@@ -81,7 +84,7 @@ class Format:
 
 
 def vector(array: np.ndarray) -> np.ndarray:
-    """A bias, or a number a channel, as it is."""
+    """A bias, or other numbers of which each channel has one, as it is."""
     return _with_dimensions(array, 1)
 
 

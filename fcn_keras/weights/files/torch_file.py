@@ -42,7 +42,7 @@ def read_torch(path: str | PathLike) -> dict[str, np.ndarray]:
             raise ValueError("is in torch's tar format of 2016; save it again with a newer torch")
         else:
             raise ValueError("is no torch checkpoint, neither of the zip nor the legacy format")
-        plain = {}
+        plain: dict[tuple, np.ndarray] = {}
         return {
             name: _array(name, tensor, storages, plain)
             for name, tensor in _state_dict(content).items()

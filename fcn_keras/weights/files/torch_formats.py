@@ -92,7 +92,7 @@ def _storage_at(data: mmap.mmap, storage: Storage, start: int) -> np.ndarray:
 
 def _entries(data: mmap.mmap) -> dict[str, zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(data) as archive:
+        with zipfile.ZipFile(data) as archive:  # type: ignore[call-overload]  # reads like a file
             entries = archive.infolist()
     except (zipfile.BadZipFile, struct.error, NotImplementedError, ValueError) as error:
         raise ValueError(f"is a damaged zip file ({error}); fetch it again") from error

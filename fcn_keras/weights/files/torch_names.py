@@ -5,11 +5,14 @@ Source of the names and their arguments: ``torch/_utils.py`` and ``torch/seriali
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
+
+T = TypeVar("T")
 
 MAX_DIMENSIONS = 32
 
@@ -60,15 +63,26 @@ class Builder:
 
 
 class Refused(ValueError):
-    """A request that is well formed and not granted."""
+    """A request that is well-formed but not granted."""
 
 
-def expect(value: object, kind: type) -> None:
+def expect(value: Any, kind: type[T]) -> T:
+    """`value`, which must be a `kind` and not one of its subclasses.
+
+    Raises:
+        TypeError: it isn't.
+    """
     if type(value) is not kind:
         raise TypeError(f"{type(value).__name__} in place of {kind.__name__}")
+    return value
 
 
 def hashable(key: object) -> object:
+    """`key`, which must be a string, a number or None.
+
+    Raises:
+        TypeError: it isn't.
+    """
     # Hashing nested tuples recurses without a limit in C, so a deep one would end the process.
     if type(key) not in (str, int, float, bool, type(None)):
         raise TypeError(f"{type(key).__name__} as a key")
@@ -76,10 +90,10 @@ def hashable(key: object) -> object:
 
 
 def _whole(value: object) -> int:
-    expect(value, int)
-    if not 0 <= value < 2**63:
+    number = expect(value, int)
+    if not 0 <= number < 2**63:
         raise ValueError("out of range")
-    return value
+    return number
 
 
 def storage_of(arguments: tuple) -> Storage:
@@ -94,7 +108,14 @@ def storage_of(arguments: tuple) -> Storage:
     return Storage(key, kind.dtype, _whole(length))
 
 
-def _tensor(storage, offset, size, stride, *ignored, dtype: np.dtype | None = None) -> Tensor:
+def _tensor(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    *ignored: Any,
+    dtype: np.dtype | None = None,
+) -> Tensor:
     """Arguments of torch's ``_rebuild_tensor`` and ``_rebuild_tensor_v2``."""
     expect(storage, Storage)
     expect(size, tuple)
@@ -105,27 +126,35 @@ def _tensor(storage, offset, size, stride, *ignored, dtype: np.dtype | None = No
     return Tensor(storage, dtype or storage.dtype, _whole(offset), size, stride)
 
 
-def _untyped_tensor(storage, offset, size, stride, requires_grad, hooks, dtype, *ignored) -> Tensor:
+def _untyped_tensor(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    hooks: Any,
+    dtype: Any,
+    *ignored: Any,
+) -> Tensor:
     """Arguments of ``_rebuild_tensor_v3``: for number types that have no storage class."""
     expect(dtype, Builder)
     return _tensor(storage, offset, size, stride, dtype=dtype.dtype)
 
 
-def _parameter(data, requires_grad, hooks) -> Tensor:
-    expect(data, Tensor)
-    return data
+def _parameter(data: Any, requires_grad: Any, hooks: Any) -> Tensor:
+    return expect(data, Tensor)
 
 
-def _ordered_dict(pairs: list = ()) -> dict:
+def _ordered_dict(pairs: Iterable = ()) -> dict:
     return {hashable(key): value for key, value in pairs}
 
 
-def _set(items: list = ()) -> set:
+def _set(items: Iterable = ()) -> set:
     return set(map(hashable, items))
 
 
 def _allowed() -> dict[str, Builder]:
-    calls = {
+    calls: dict[str, Callable] = {
         "collections.OrderedDict": _ordered_dict,
         "builtins.set": _set,
         "torch.Size": lambda sizes: tuple(sizes),
@@ -146,6 +175,12 @@ _ALLOWED = _allowed()
 
 
 def find_global(module: str, name: str) -> Builder:
+    """What ``module.name`` becomes.
+
+    Raises:
+        Refused: it is not one of the names that torch writes for tensors and containers.
+        TypeError: `module` or `name` is not a string.
+    """
     expect(module, str)
     expect(name, str)
     module = module.replace("__builtin__", "builtins")  # Python 2

@@ -8,9 +8,11 @@ Opcodes: `pickletools` in Python's standard library. What torch writes: `torch/_
 
 from __future__ import annotations
 
+import io
+import mmap
 import pickletools
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any
 
 from fcn_keras.weights.files.torch_names import (
     Builder,
@@ -26,8 +28,11 @@ from fcn_keras.weights.files.torch_names import (
 # memory: one byte of pickle makes a list of 56.
 MAX_OPCODES = 1_000_000
 
+Stream = io.BytesIO | mmap.mmap
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
-def load_pickle(stream: BinaryIO) -> tuple[object, dict[str, Storage]]:
+
+def load_pickle(stream: Stream) -> tuple[object, dict[str, Storage]]:
     """Reads one pickle from `stream` and leaves the stream behind it.
 
     Returns:
@@ -43,7 +48,7 @@ def load_pickle(stream: BinaryIO) -> tuple[object, dict[str, Storage]]:
         code = stream.read(1)
         if not code:
             raise ValueError(f"the pickle ends early, at byte {position}")
-        opcode = pickletools.code2op.get(code.decode("latin-1"))
+        opcode = _OPCODES.get(code.decode("latin-1"))
         if opcode is None or opcode.name not in _STEPS:
             named = opcode.name if opcode else f"0x{code.hex()}"
             raise ValueError(f"pickle opcode {named} at byte {position} is not one torch writes")
@@ -59,7 +64,7 @@ def load_pickle(stream: BinaryIO) -> tuple[object, dict[str, Storage]]:
     raise ValueError(f"the pickle has more than {MAX_OPCODES:,} opcodes")
 
 
-def _argument(opcode: pickletools.OpcodeInfo, stream: BinaryIO) -> object:
+def _argument(opcode: pickletools.OpcodeInfo, stream: Any) -> object:
     if opcode.name == "GLOBAL":
         # pickletools warns of backslashes in these two lines, which Python's pickle takes as such.
         module, name = stream.readline(), stream.readline()
@@ -70,7 +75,7 @@ def _argument(opcode: pickletools.OpcodeInfo, stream: BinaryIO) -> object:
 
 
 class _Machine:
-    def __init__(self):
+    def __init__(self) -> None:
         self.stack: list = []
         self.marks: list[list] = []
         self.memo: dict[int, object] = {}
@@ -143,11 +148,11 @@ def _nothing(machine: _Machine, argument: object) -> None:
     """Protocol and frame marks carry no data."""
 
 
-def _put_next(machine: _Machine, _) -> None:
+def _put_next(machine: _Machine, _: object) -> None:
     machine.memoize(len(machine.memo))
 
 
-_Step = Callable[[_Machine, object], None]
+_Step = Callable[[_Machine, Any], None]
 _STEPS: dict[str, _Step] = {
     "STOP": _nothing,
     "PROTO": _nothing,

@@ -41,6 +41,7 @@ UNUSED = {f"{name}.{COUNTER}": COUNTED for name in NORMALIZATIONS}
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     if not tensors.keys() >= REQUIRED:
         return None
     return Format(

@@ -33,6 +33,7 @@ NAME = re.compile(r"(?P<layer>\w+)/(?:.*/)?(?:(?P=layer)_)?(?P<variable>W_1|b_1|
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     if "normalize/scale" in tensors:
         return None
     rules = tuple(_rules(tensors))

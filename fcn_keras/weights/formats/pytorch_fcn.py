@@ -51,6 +51,7 @@ REQUIRED = frozenset(rule.source for rule in BACKBONE_RULES) | {"fc6.weight", "s
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     if not tensors.keys() >= REQUIRED:
         return None
     return Format(

@@ -1,5 +1,6 @@
-"""timm's ``vgg16.tv_in1k`` and the other VGGs: torchvision's weights with the linear layers stored
-as convolutions.
+"""timm's ``vgg16.tv_in1k`` and its other VGGs.
+
+They are torchvision's weights with the linear layers stored as convolutions.
 
 Source: ``timm/models/vgg.py`` (``ConvMlp``) and the model's page on the Hugging Face hub.
 """
@@ -19,6 +20,7 @@ UNUSED = dict.fromkeys(
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     found = torchvision.match(tensors)
     if found is None or not tensors.keys() >= {rule.source for rule in CLASSIFIER}:
         return None

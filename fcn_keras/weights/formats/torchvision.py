@@ -54,6 +54,7 @@ def _feature_rules(vgg: VGG) -> Iterator[Rule]:
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     features = {name for name in tensors if name.startswith("features.")}
     counters = {name for name in features if name.endswith(COUNTER)}
     rules = {name: feature_rules(vgg) for name, vgg in BACKBONES.items()}

@@ -1,5 +1,4 @@
-"""A ``.weights.h5`` of this package: converted by `tools/convert_torch_vgg.py`, or saved with
-`save_weights` from one of its models.
+"""A ``.weights.h5`` of this package: converted by `convert`, or a model's `save_weights`.
 
 Source: ``keras/src/saving/saving_lib.py``. Keras numbers the variables of a layer; the layer's name
 is an attribute of its ``vars`` group (see `fcn_keras.weights.files.h5_file`).
@@ -20,6 +19,7 @@ NORMALIZATION = tuple(BATCH_NORM.values())
 
 
 def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
+    """The file as this format, None if its names are others."""
     if not {"normalize/scale", "normalize/offset"} <= tensors.keys():
         return None
     rules = []
