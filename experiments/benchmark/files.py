@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -20,15 +19,14 @@ from rich.console import Group
 from experiments.benchmark.case import Options, Tell, installed
 from experiments.benchmark.tables import table
 from experiments.benchmark.workers import apart
+from fcn_keras.commands import cli
 from fcn_keras.data import Augmentation, Source, open_dataset, train_batches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files(Options):
+class Files(Options, cli.DataOptions):
     """What a verb that reads a data set can be told."""
 
-    dataset: str = "shapes"  # shapes, voc2012, camvid, folder or tfds:NAME.
-    data_dir: Path | None = None  # Folder of the data set.
     split: str = "train"  # Split to read.
     seconds: float = 10.0  # Length of a turn.
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -55,18 +55,21 @@ def console(quiet: bool = False) -> Console:
     return Console(markup=False, highlight=False, quiet=quiet)
 
 
-T = TypeVar("T", bound=Options)
-
-
-def run(
-    main: Callable[[T], None], options: type[T], description: str, default: T | None = None
-) -> None:
+def run(main: Callable[[Any], None], options: Any, description: str, default: Any = None) -> None:
     """Parses the command line into `options` and calls ``main(options)``.
 
     Errors end in one line on the standard error: bad input with status 2, what can't be read or
     written with 1, Ctrl-C with 130.
+
+    Args:
+        main: The command.
+        options: A dataclass of `Options`, or a union of several, each a subcommand.
+        description: What ``--help`` says of the command.
+        default: ``tyro.MISSING`` for a union.
     """
-    command = sys.modules[main.__module__].__spec__.name.removesuffix(".__main__").split(".")[-1]
+    spec = sys.modules[main.__module__].__spec__
+    module = spec.name if spec else main.__module__  # a script run by its path has none
+    command = module.removesuffix(".__main__").split(".")[-1]
     try:
         parsed = _parse(options, program(command), description, default)
         load_package()
@@ -90,7 +93,7 @@ def describe(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _parse(options: type[T], prog: str, description: str, default: Any) -> T:
+def _parse(options: Any, prog: str, description: str, default: Any) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -125,8 +128,8 @@ def _first_lines(box: str) -> str:
     _, *rows = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()]
     if rows and not rows[0].strip("-"):  # under the title, where the terminal has no box characters
         rows = rows[1:]
-    rows = itertools.takewhile(lambda row: row.strip("─-"), rows)
-    return " ".join(rows).removeprefix("Error parsing Options: ")
+    shown = itertools.takewhile(lambda row: row.strip("─-"), rows)
+    return " ".join(shown).removeprefix("Error parsing Options: ")
 
 
 def _prepare() -> None:

@@ -39,6 +39,7 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    """Fetches, lists and converts a file, as asked."""
     from fcn_keras.weights import convert, read_tensors
     from fcn_keras.weights.published import check_hash
     from fcn_keras.weights.report import show, table

@@ -30,6 +30,7 @@ class Options(cli.DataOptions):
 
 
 def main(options: Options) -> None:
+    """Scores the model and prints the table."""
     from fcn_keras.commands.progress import bar, scores_table
     from fcn_keras.data import open_dataset
     from fcn_keras.evaluation import Evaluator

@@ -25,6 +25,7 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    """Writes the model in the format asked for."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from fcn_keras.export import TOLERANCE, export_saved_model
     from fcn_keras.saving import load_model, save_compact

@@ -11,6 +11,7 @@ from fcn_keras_cli import fail, scan
 
 
 def main(options: Options) -> None:
+    """Runs the training and prints its outcome."""
     from fcn_keras.commands.training_run import train_and_show
 
     train_and_show(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from tyro.conf import OmitArgPrefixes
 
@@ -63,8 +63,5 @@ def defaults(recipe: str, data_dir: Path | None = None) -> Options:
     )
 
 
-T = TypeVar("T")
-
-
-def _part(group: type[T], config: TrainConfig) -> T:
+def _part(group: Any, config: TrainConfig) -> Any:
     return group(**{field.name: getattr(config, field.name) for field in fields(group)})
