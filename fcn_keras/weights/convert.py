@@ -35,8 +35,6 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
         form = recognise(tensors)
         if not form.pretrained or form.normalization is None:
             raise InputError(f"is {form.title}, which load_weights and weights=PATH take directly")
-        if form.normalization is None:
-            raise InputError("holds a damaged normalisation; convert the original file")
         placed = place(form, tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
