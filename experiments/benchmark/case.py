@@ -49,7 +49,7 @@ class Case:
     batch: int = 1
     precision: Precision = "float32"
     num_classes: int = 21
-    trunk_width: int = 64
+    backbone_width: int = 64
     head_width: int = 4096
     stride: int = 8  # Of the upsampling; `upsample` only.
 
@@ -74,7 +74,7 @@ class Networks(Options):
     sizes: tuple[int, ...] = (480,)  # Heights and widths of the images, multiples of 32.
     batches: tuple[int, ...] = (1,)  # Images at a time.
     precision: Precision = "float32"  # Type of the convolutions.
-    trunk_width: int = 64  # Filters of the first block; 64 is VGG16.
+    backbone_width: int = 64  # Filters of the first block; 64 is VGG16.
     head_width: int = 4096  # Filters of fc6 and fc7.
     matrix: int | None = None
     """Height and width of the matrices whose product is taken as the machine's limit. Default: 4096
@@ -89,7 +89,7 @@ class Networks(Options):
         for size in self.sizes:
             if size < 32 or size % 32:
                 raise InputError(f"--sizes {size}: give multiples of 32")
-        widths = {"trunk_width": self.trunk_width, "head_width": self.head_width}
+        widths = {"backbone_width": self.backbone_width, "head_width": self.head_width}
         return [
             Case(verb=verb, model=model, size=size, batch=batch, precision=self.precision, **widths)
             for model in self.models

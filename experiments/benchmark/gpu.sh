@@ -5,7 +5,7 @@
 #
 # The options go to each command. DATA_OPTIONS names the data that training is fed from (--dataset
 # voc2012 --data-dir DIR), WORKERS its processes, LIMIT the largest batch to try. To see the script
-# run on a CPU: --trunk-width 2 --head-width 4 --sizes 32 --repeats 1
+# run on a CPU: --backbone-width 2 --head-width 4 --sizes 32 --repeats 1
 set -euo pipefail
 out=$1
 shift

@@ -46,7 +46,7 @@ def configuration(case: Case) -> TrainConfig:
         crop_size=case.size,
         batch_size=case.batch,
         precision=case.precision,
-        trunk_width=case.trunk_width,
+        backbone_width=case.backbone_width,
         head_width=case.head_width,
     )
 

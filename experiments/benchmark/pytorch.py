@@ -35,7 +35,7 @@ def build(case: Case, contender: Contender) -> Built:
 
 
 def _network(case: Case) -> FCN:
-    widths = {"width": case.trunk_width, "head": case.head_width}
+    widths = {"width": case.backbone_width, "head": case.head_width}
     return FCN(case.model, case.num_classes, **widths).to(DEVICE)
 
 

@@ -90,7 +90,7 @@ def fixed_model(case: Case) -> keras.Model:
         return getattr(models, case.model)(
             case.num_classes,
             input_shape=(case.size, case.size, 3),
-            trunk_width=case.trunk_width,
+            backbone_width=case.backbone_width,
             head_width=case.head_width,
         )
     finally:

@@ -67,7 +67,7 @@ def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
 def _save(case: Case, folder: Path) -> tuple[list[str], list[str]]:
     """Writes the models into `folder`. Returns our statements, and torch's, none without it."""
     path = folder / "model.keras"
-    widths = {"trunk_width": case.trunk_width, "head_width": case.head_width}
+    widths = {"backbone_width": case.backbone_width, "head_width": case.head_width}
     getattr(models, case.model)(case.num_classes, **widths).save(path)
     ours = [statement.format(path=str(path), size=case.size) for statement in OURS]
     if not installed("torch"):
@@ -78,7 +78,7 @@ def _save(case: Case, folder: Path) -> tuple[list[str], list[str]]:
 
     path = folder / "model.pt"
     options = {"model": case.model, "classes": case.num_classes}
-    options |= {"width": case.trunk_width, "head": case.head_width}
+    options |= {"width": case.backbone_width, "head": case.head_width}
     torch.save(FCN(**options).state_dict(), path)
     values = {**options, "path": str(path), "size": case.size}
     return ours, [statement.format(**values) for statement in TORCH]

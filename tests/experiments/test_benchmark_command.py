@@ -16,7 +16,7 @@ from fcn_keras.commands import cli
 from fcn_keras.data import Augmentation
 from fcn_keras.data.shapes import write_shapes
 
-TINY = ("--trunk-width", "2", "--head-width", "4", "--sizes", "32", "--repeats", "2")
+TINY = ("--backbone-width", "2", "--head-width", "4", "--sizes", "32", "--repeats", "2")
 
 
 def run(monkeypatch, tmp_path, *arguments):
@@ -31,7 +31,7 @@ def run(monkeypatch, tmp_path, *arguments):
 
 
 def small(verb="predict", **options):
-    return Case(verb=verb, trunk_width=2, head_width=4, size=32, **options)
+    return Case(verb=verb, backbone_width=2, head_width=4, size=32, **options)
 
 
 def test_vgg16_costs_what_its_authors_count():

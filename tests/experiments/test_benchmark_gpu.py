@@ -17,7 +17,7 @@ SCRIPT = Path(profile.__file__).with_name("gpu.sh")
 
 @pytest.mark.slow
 def test_a_profile_tells_layers_and_directions_apart():
-    options = {"trunk_width": 8, "head_width": 64, "size": 64, "batch": 2}
+    options = {"backbone_width": 8, "head_width": 64, "size": 64, "batch": 2}
     train = profile.profile(Case(verb="train", **options), calls=3)
     predict = profile.profile(Case(verb="predict", **options), calls=3)
     layers = {row["layer"]: row for row in train}
@@ -57,7 +57,7 @@ def test_the_largest_batch_is_the_last_that_ran(monkeypatch):
 
 @pytest.mark.slow
 def test_the_script_runs_small_on_any_machine(tmp_path):
-    small = "--trunk-width 2 --head-width 4 --sizes 32 --repeats 1 --matrix 64 --batches 2"
+    small = "--backbone-width 2 --head-width 4 --sizes 32 --repeats 1 --matrix 64 --batches 2"
     data = {"WORKERS": "0", "DATA_OPTIONS": "--seconds 0.5", "LIMIT": "2"}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
