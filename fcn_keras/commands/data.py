@@ -5,15 +5,19 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from rich.table import Table
 
 from fcn_keras.commands import cli
+from fcn_keras.data.classes import ClassTable
 from fcn_keras.data.source import FileSource
 from fcn_keras.storage import replacing
 from fcn_keras_cli import program
+
+if TYPE_CHECKING:
+    from fcn_keras.data.check import SplitReport
 
 SMALL_VIEW = 4  # photos so many crops wide and high show the network little of themselves
 VGG16 = "vgg16-397923af.pth"
@@ -66,6 +70,7 @@ class Download(cli.Options):
 
 
 def check(options: Check) -> None:
+    """Prints what the splits hold and what is wrong with them."""
     from fcn_keras.commands.progress import bar
     from fcn_keras.data.catalog import open_files
     from fcn_keras.data.check import check
@@ -83,7 +88,7 @@ def check(options: Check) -> None:
             console.print(f"{name}: {images} images: {change}")
     for problem in report.problems[: options.show]:
         console.print(f"{problem.split}: {problem.message}", soft_wrap=True)
-    if options.dataset == "folder":
+    if options.dataset == "folder" and root is not None:
         report.warnings += strays(root)
     for warning in report.warnings:
         console.print(f"Warning: {warning}", soft_wrap=True)
@@ -125,7 +130,7 @@ def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
     )
 
 
-def split_table(name: str, split, classes) -> Table:
+def split_table(name: str, split: "SplitReport", classes: ClassTable) -> Table:
     """Images and pixels of each class; percentages are of the labelled pixels."""
     table = Table(title=f"{classes.name} {name}: {split.samples} samples", title_justify="left")
     table.add_column("class")
@@ -140,6 +145,7 @@ def split_table(name: str, split, classes) -> Table:
 
 
 def browse(options: Browse) -> None:
+    """Writes a contact sheet."""
     from fcn_keras.data import Augmentation, open_dataset
     from fcn_keras.data.sheet import contact_sheet
     from fcn_keras.viz import save_image
@@ -152,6 +158,7 @@ def browse(options: Browse) -> None:
 
 
 def download(options: Download) -> None:
+    """Fetches and unpacks the archives."""
     from fcn_keras.commands.progress import bar
     from fcn_keras.data.archives import fetch
 
@@ -162,7 +169,14 @@ def download(options: Download) -> None:
 
 
 def main(options: Check | Browse | Download) -> None:
-    {Check: check, Browse: browse, Download: download}[type(options)](options)
+    """Does what the subcommand says."""
+    match options:
+        case Check():
+            check(options)
+        case Browse():
+            browse(options)
+        case Download():
+            download(options)
 
 
 def run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,13 +14,13 @@ import numpy as np
 MAX_SHAPES = 32
 
 
-def bind(model: keras.Model, function: Callable) -> Callable:
+def bind(model: keras.Model, function: Callable) -> Any:
     """`function`, which calls `model` or its layers and is written in `keras.ops`, made fast.
 
     Under JAX it is compiled once for each shape of its arguments, and at most `MAX_SHAPES` programs
     are kept. It reads the model's weights at each call, so that training between two calls neither
     recompiles it nor goes unnoticed. On other backends it runs as it is, without gradients.
-    Threads can share it.
+    Threads can share it. Under JAX its `compiles()` is the number of shapes compiled so far.
     """
     if keras.backend.backend() == "jax":
         return _Compiled(model, function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, overload
 
 import keras
 import numpy as np
@@ -83,13 +83,19 @@ class Segmenter:
             for finish in (_classes, _logits, _scored)
         }
 
+    @overload
+    def __call__(self, photo: Photo) -> np.ndarray: ...
+    @overload
+    def __call__(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def __call__(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
         """The class map uint8 ``(H, W)``."""
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_classes, images)])
 
     def logits(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
-        """The scores float32 ``(H, W, C)``; with `flip` or `scales`, logarithms of the mean
-        probabilities."""
+        """The scores, float32 ``(H, W, C)``.
+
+        With `flip` or `scales` they are logarithms of the mean probabilities.
+        """
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_logits, images)])
 
     def probabilities(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,7 +33,15 @@ from fcn_keras.training.reporter import Reporter
 from fcn_keras.training.run_folder import RunFolder, git_hash
 from fcn_keras.training.setup import Devices, augmentation_of, build_model, fit_batch
 from fcn_keras.training.signals import StopRequest
-from fcn_keras.training.step import State, averaged, init_state, make_step, release, write_back
+from fcn_keras.training.step import (
+    Metrics,
+    State,
+    averaged,
+    init_state,
+    make_step,
+    release,
+    write_back,
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,9 @@ class _Loop:
         self.class_weights = self._class_weights()
         self.config = config = fit_batch(config, len(self.source), self.reporter.message)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
-        self.last_step = min(config.epochs * self.epoch_steps, config.max_steps or math.inf)
+        self.last_step = config.epochs * self.epoch_steps
+        if config.max_steps is not None:
+            self.last_step = min(self.last_step, config.max_steps)
         if config.warmup_steps > self.last_step / 2:
             self.reporter.message(
                 f"Warning: warm-up takes {config.warmup_steps} of the run's {self.last_step} "
@@ -223,7 +234,7 @@ class _Loop:
             )
         return waited >= patience
 
-    def _compile(self, state: State):
+    def _compile(self, state: State) -> jax.stages.Compiled:
         """Compiled ahead of time: another shape of batch is an error, not a second compilation."""
         self.reporter.message("Compiling the step; at full size this takes a minute or two ...")
         started = time.perf_counter()
@@ -236,7 +247,9 @@ class _Loop:
             self.reporter.message(sizes)
         return step
 
-    def _train_epoch(self, step, state: State, batches: Iterator, progress: RunProgress) -> State:
+    def _train_epoch(
+        self, step: Any, state: State, batches: Iterator, progress: RunProgress
+    ) -> State:
         """Takes the steps to the end of the epoch that `progress` stands in."""
         epoch = progress.step // self.epoch_steps + 1
         end = min(epoch * self.epoch_steps, self.last_step)
@@ -262,7 +275,9 @@ class _Loop:
                 raise StoppedError(self.stop.signal, progress.step)
         return state
 
-    def _finish_step(self, step: int, metrics, indices, progress: RunProgress) -> None:
+    def _finish_step(
+        self, step: int, metrics: Metrics, indices: np.ndarray, progress: RunProgress
+    ) -> None:
         self.checkpoints.check()
         total, pixels = float(metrics.loss_sum), float(metrics.pixels)
         norm = float(metrics.grad_norm)

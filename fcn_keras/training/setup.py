@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import jax
 import keras
@@ -161,7 +161,7 @@ class Devices:
 
     def batches(
         self, config: TrainConfig, source: Source, start_step: int, augmentation: Augment
-    ) -> Iterator[tuple[dict[str, jax.Array], np.ndarray]]:
+    ) -> Generator[tuple[dict[str, jax.Array], np.ndarray], None, None]:
         """Endless ``(batch, indices)`` from `start_step` on, the batch split over the devices."""
         stream = train_batches(
             source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,20 +49,20 @@ def init_state(
 ) -> State:
     """The state at step 0, as copies: the step may overwrite its buffers.
 
-    `config` is needed where it asks for a moving average of the weights.
+    `config` is needed only if it asks for a moving average of the weights.
     """
     params = {v.path: jnp.array(v.value) for v in model.trainable_variables}
     other = [jnp.array(v.value) for v in model.non_trainable_variables]
-    averaging = config is not None and config.ema_decay is not None
-    ema = optax.ema(config.ema_decay).init(params) if averaging else None
+    decay = None if config is None else config.ema_decay
+    ema = None if decay is None else optax.ema(decay).init(params)
     return State(params, other, optimizer.init(params), ema)
 
 
 def release(model: keras.Model) -> None:
-    """Lets go of the arrays in the model's variables, as `keras.Model.fit` does while it trains.
+    """Drops the model's copy of the weights, as `keras.Model.fit` does while it trains.
 
-    The state holds them; beside it they would cost as much memory again. `write_back` brings them
-    back.
+    The training state holds them; a second copy would cost as much memory again. `write_back`
+    restores it.
     """
     for variable in model.variables:
         variable._value = None
@@ -73,7 +73,7 @@ def averaged(state: State, config: TrainConfig) -> State:
 
     The average starts from nothing and is divided by the sum of its weights, as in Adam.
     """
-    if state.ema is None or not int(state.ema.count):
+    if state.ema is None or config.ema_decay is None or not int(state.ema.count):
         return state
     gathered = 1 - config.ema_decay ** int(state.ema.count)
     return state._replace(params={name: x / gathered for name, x in state.ema.ema.items()})
@@ -92,7 +92,7 @@ def make_step(
     optimizer: optax.GradientTransformation,
     config: TrainConfig,
     class_weights: Sequence[float] | None = None,
-):
+) -> Any:
     """Returns ``step(state, batch) -> (state, metrics)``, jitted, with the state donated.
 
     The gradient of the *summed* loss is divided by the number of labelled pixels at the very end
