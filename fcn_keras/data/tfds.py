@@ -28,6 +28,7 @@ class TfdsSource:
     examples: Sequence[dict]
     mask_key: str
     first_label: int
+    version: str
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,7 +78,8 @@ def tfds_source(
         there = ", ".join(builder.info.splits)
         raise InputError(f"tfds:{name} has no split {split!r}; splits there: {there}") from error
     ids = tuple(f"{split}_{index:06d}" for index in range(len(examples)))
-    return TfdsSource(classes, ids, examples, mask_key, first_label)
+    version = str(builder.info.full_name)
+    return TfdsSource(classes, ids, examples, mask_key, first_label, version)
 
 
 def _prepared_builder(tfds: Any, name: str, root: str | Path | None) -> Any:

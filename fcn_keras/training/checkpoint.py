@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import zlib
 from collections.abc import Callable, Collection
@@ -33,6 +34,7 @@ class RunProgress:
         pixels: Labelled pixels of this epoch so far.
         seconds: Training time of this epoch so far.
         rows: The rows of log.csv so far, one for each validation.
+        best_from: Rows that don't count for the best model: it was lost after them.
     """
 
     step: int = 0
@@ -40,11 +42,12 @@ class RunProgress:
     pixels: float = 0.0
     seconds: float = 0.0
     rows: list[dict] = field(default_factory=list)
+    best_from: int = 0
 
     @property
     def best_mean_iou(self) -> float:
         """Best validation score; -1 before the first validation."""
-        return max((row["mean_iou"] for row in self.rows), default=-1.0)
+        return max((row["mean_iou"] for row in self.rows[self.best_from :]), default=-1.0)
 
     def close_epoch(self, row: dict) -> None:
         """Adds the row of the epoch that has ended."""
@@ -90,7 +93,7 @@ class Checkpoints:
             DivergedError: the state holds NaN or infinity; nothing is written.
             SaveError: this checkpoint, or the one before, can't be written.
         """
-        checksum, finite = jax.device_get(_inspect(state))
+        bits, finite = jax.device_get(_inspect(state))
         if not finite:
             raise DivergedError(
                 f"the weights after step {progress.step} are not finite: lower `learning_rate`, "
@@ -99,7 +102,7 @@ class Checkpoints:
         if self._process:
             return
         record = asdict(progress)
-        record["checksums"] = [int(checksum), _crc(record)]
+        record["checksums"] = [int(bits), checksum(record)]
         with self._writing():
             if not self.directory.is_dir():  # orbax would make it anew
                 raise FileNotFoundError
@@ -173,7 +176,7 @@ class Checkpoints:
         state = jax.device_put(State(**restored["state"]), shardings)
         record = restored["progress"]
         expected = record.pop("checksums")
-        if [int(_inspect(state)[0]), _crc(record)] != expected:
+        if [int(_inspect(state)[0]), checksum(record)] != expected:
             raise ValueError("its checksum is another")
         return state, RunProgress(**record)
 
@@ -185,8 +188,13 @@ class Checkpoints:
             multihost_utils.sync_global_devices("all have read")
         if self._process == 0:
             for step in steps:
-                (self.directory / str(step)).rename(self.directory / f"damaged-{step}")
+                (self.directory / str(step)).rename(self._free_name(f"damaged-{step}"))
             self._manager.reload()
+
+    def _free_name(self, name: str) -> Path:
+        """`name`, or with the next number where it was damaged before."""
+        names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        return next(path for path in map(self.directory.joinpath, names) if not path.exists())
 
     def _last(self) -> str:
         steps = [int(path.name) for path in self.directory.glob("*") if path.name.isdigit()]
@@ -224,5 +232,6 @@ def _inspect(state: State) -> tuple[jax.Array, jax.Array]:
     return checksum, finite
 
 
-def _crc(record: dict) -> int:
+def checksum(record: dict) -> int:
+    """The CRC-32 of what JSON can hold."""
     return zlib.crc32(json.dumps(record, sort_keys=True).encode())

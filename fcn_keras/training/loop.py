@@ -26,6 +26,7 @@ from fcn_keras.storage import SaveError, locked
 from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
+from fcn_keras.training.fingerprint import fingerprint
 from fcn_keras.training.log import class_columns, write_log
 from fcn_keras.training.memory import check_memory
 from fcn_keras.training.optimizer import make_optimizer, make_schedule
@@ -91,6 +92,7 @@ def train(
         run = _Loop(config, folder, reporter or Reporter(), stop, recipe, augment)
         run.devices.barrier("every process has checked the folder")
         if run.writes:
+            run.check_data(resume)
             folder.start(config, recipe, run.class_weights)
         run.devices.barrier("the folder is there")
         return run()
@@ -193,11 +195,38 @@ class _Loop:
         self.checkpoints.close()
         self.devices.barrier("everything is on disk")
 
+    def check_data(self, resume: bool) -> None:
+        """Makes sure that a resumed run finds the data, and names what versions it doesn't find.
+
+        Raises:
+            InputError: the data of the run have changed.
+        """
+        validation = self.validation
+        if isinstance(validation, Subset):
+            validation = validation.source
+        self.folder.check_data(
+            {
+                self.config.val_split: fingerprint(validation),
+                self.config.train_split: fingerprint(self.source),
+            }
+        )
+        if resume and (changed := self.folder.changed_versions()):
+            self.reporter.message(
+                f"Warning: {', '.join(changed)}: the run may end with slightly other weights than "
+                "without the break."
+            )
+
     def _catch_up(self, progress: RunProgress) -> None:
-        """Takes the row of a validation that came after the checkpoint from log.csv."""
+        """Takes over a validation that came after the checkpoint, unless the best model is lost."""
         self.reporter.message(f"Resumed at step {progress.step} of {self.last_step}.")
-        row = self.folder.read_row(progress.step)
-        if self._needs_validation(progress) and row:
+        row = self.folder.read_row(progress.step) if self._needs_validation(progress) else None
+        fault = self.folder.fault_of_best() if row or progress.rows else None
+        if fault:
+            progress.best_from = len(progress.rows)
+            self.reporter.message(
+                f"Warning: {self.folder.best} {fault}: the best model from here on is kept."
+            )
+        elif row:
             progress.close_epoch(row)
         self._write_log(progress)
 
@@ -273,6 +302,11 @@ class _Loop:
                 self.checkpoints.save(state, progress)
             if stop:
                 raise StoppedError(self.stop.signal, progress.step)
+        if not progress.pixels:
+            raise InputError(
+                f"no crop of epoch {epoch} had a labelled pixel of any weight: label the masks of "
+                f"split {self.config.train_split}, or change class_weights"
+            )
         return state
 
     def _finish_step(
@@ -304,6 +338,11 @@ class _Loop:
                 raise StoppedError(self.stop.signal, progress.step)
 
         scores = self.evaluator.run(self.validation, watch, shard=self.devices.shard)
+        if math.isnan(scores.pixel_accuracy):
+            raise InputError(
+                f"split {self.config.val_split} has no labelled pixel, so nothing can be scored: "
+                "label its masks, or name another val_split"
+            )
         if progress.rows:  # In the first epoch it is common.
             self._warn_of_collapse(scores)
         best = scores.mean_iou > progress.best_mean_iou
@@ -313,6 +352,8 @@ class _Loop:
             self.folder.save_best(self.model)
         release(self.model)
         # After the best model: a row says that its epoch is done with.
+        if self.writes:
+            self.folder.write_row(progress.rows[-1])
         self._write_log(progress)
         self.reporter.epoch(progress.rows[-1], scores, best)
 

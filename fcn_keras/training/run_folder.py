@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.storage import reason, replacing
+from fcn_keras.training.checkpoint import checksum
 from fcn_keras.training.config import TrainConfig
-from fcn_keras.training.log import read_log
+from fcn_keras.training.fingerprint import require_same
 from fcn_keras.version import __version__
 
 PACKAGES = ("albumentations", "grain", "jax", "jaxlib", "keras", "numpy", "optax")
@@ -30,7 +32,9 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = Path(path)
         self.config = self.path / "config.json"
+        self.data = self.path / "data.json"
         self.log = self.path / "log.csv"
+        self.row = self.path / "last_row.json"
         self.best = self.path / "best.keras"
         self.checkpoints = self.path / "checkpoints"
         self.curves = self.path / "curves.png"
@@ -43,6 +47,11 @@ class RunFolder:
             InputError: it holds a run already and `resume` is off; or `resume` is on, but there
                 is no run, or one with another value of a setting that must not change.
         """
+        if not self.config.exists() and any(self.checkpoints.glob("*")):
+            raise InputError(
+                f"workdir {self.path} holds checkpoints, but no {self.config.name} to say of what "
+                "run: restore it, or name another folder"
+            )
         if self.config.exists() != resume:
             raise InputError(
                 f"workdir {self.path} holds no run to resume (no {self.config.name})"
@@ -52,9 +61,7 @@ class RunFolder:
             )
         if not resume:
             return
-        record = json.loads(self.config.read_text())["config"]
-        # Through the settings, which know old names and the values of what is newer than the run.
-        before, now = _settings(TrainConfig(**record)), _settings(config)
+        before, now = self._settings_before(), _settings(config)
         for name in now.keys() - MAY_CHANGE:
             if now[name] != before[name]:
                 raise InputError(
@@ -75,12 +82,10 @@ class RunFolder:
         Raises:
             InputError: the folder can't be written.
         """
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        versions |= {"fcn-keras": __version__, "python": platform.python_version()}
         record = {
             "recipe": recipe,
             "config": _settings(config),
-            "versions": versions,
+            "versions": _versions(),
             "git": git_hash(),
             "class_weights": class_weights,
         }
@@ -96,11 +101,66 @@ class RunFolder:
                 "choose another folder"
             ) from error
 
+    def check_data(self, data: dict[str, dict]) -> None:
+        """Compares fingerprints of the splits with those of the run's start, or keeps them.
+
+        Raises:
+            InputError: a split is not what the run began with, or the record is damaged.
+        """
+        if self.data.exists():
+            before = _read(self.data, *data)
+            for split, now in data.items():
+                require_same(before[split], now, split, self.path)
+        else:
+            with replacing(self.data) as temporary:
+                temporary.write_text(json.dumps(data))
+
+    def changed_versions(self) -> list[str]:
+        """What of Python and the packages is not of the version that the run began with."""
+        before = self._record()["versions"]
+        return [
+            f"{name} {version} in place of {before[name]}"
+            for name, version in _versions().items()
+            if before.get(name, version) != version
+        ]
+
+    def write_row(self, row: dict) -> None:
+        """Keeps the row of a validation that no checkpoint holds yet.
+
+        log.csv is for people, who may edit it.
+        """
+        with replacing(self.row) as temporary:
+            temporary.write_text(json.dumps({"row": row, "checksum": checksum(row)}))
+
     def read_row(self, step: int) -> dict | None:
-        """The row of log.csv for `step`; None if it isn't there, or the file was edited."""
-        with contextlib.suppress(InputError):
-            return next((row for row in read_log(self.log, None) if row["step"] == step), None)
+        """The row that was kept of the validation after `step`; None if there is none."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(self.row.read_text())
+            if record["row"]["step"] == step and checksum(record["row"]) == record["checksum"]:
+                return record["row"]
         return None
+
+    def fault_of_best(self) -> str | None:
+        """What is wrong with best.keras, by the checksums that every zip file has."""
+        try:
+            with zipfile.ZipFile(self.best) as archive:
+                damaged = archive.testzip()
+        except FileNotFoundError:
+            return "is missing"
+        except Exception as error:  # zipfile raises many kinds for a damaged file
+            return f"is damaged ({reason(error)})"
+        return damaged and f"is damaged (in {ascii(damaged)[1:-1]:.60})"
+
+    def _settings_before(self) -> dict:
+        record = self._record()["config"]
+        try:
+            # They know old names, and the values of settings that are newer than the run.
+            return _settings(TrainConfig(**record))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise _damaged(self.config, error) from error
+
+    def _record(self) -> dict:
+        return _read(self.config, "config", "versions")
 
     def save_best(self, model: keras.Model) -> None:
         """Writes best.keras; readers see the old file or the new one, never a part.
@@ -110,6 +170,32 @@ class RunFolder:
         """
         with replacing(self.best) as temporary:
             model.save(temporary)
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return versions | {"fcn-keras": __version__, "python": platform.python_version()}
+
+
+def _read(path: Path, *keys: str) -> dict[str, dict]:
+    """A JSON file of ours that holds an object under each of `keys`.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        record = json.loads(path.read_text())
+        if not all(isinstance(record[key], dict) for key in keys):
+            raise TypeError(f"no {' and '.join(keys)} in it")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    return record
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is damaged ({reason(error)}): restore it, or start a new run in another folder"
+    )
 
 
 def _settings(config: TrainConfig) -> dict:

@@ -88,6 +88,17 @@ def test_a_damaged_checkpoint_is_left_out(saved, state, damage):
     assert sorted(p.name for p in saved.iterdir()) == ["3", "damaged-5"]
 
 
+def test_a_checkpoint_damaged_again_is_kept_under_another_name(saved, state):
+    for _ in range(3):
+        cut(saved / "5")
+        restored, progress, _ = restore(saved, state)
+        checkpoints = Checkpoints(saved)
+        checkpoints.save(restored, dataclasses.replace(progress, step=5))
+        checkpoints.close()
+    names = {"3", "5", "damaged-5", "damaged-5-2", "damaged-5-3"}
+    assert {path.name for path in saved.iterdir()} == names
+
+
 def test_an_unfinished_checkpoint_is_left_out(saved, state):
     (saved / "5").rename(saved / "5.orbax-checkpoint-tmp")
     _, progress, warnings = restore(saved, state)

@@ -1,0 +1,76 @@
+"""What a run's data was, so that a resumed run goes on with the same."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+from fcn_keras.data import Source
+from fcn_keras.errors import InputError
+
+
+def fingerprint(source: Source) -> dict:
+    """The classes of a split, its version if it has one, and its samples in order.
+
+    A sample is its id and, where it is files, the bytes of the image's and of the mask's. What is
+    in them isn't read, so that a copy of the data set is the same data set.
+
+    Raises:
+        InputError: a file is missing.
+    """
+    samples = [[name] for name in source.ids]
+    if images := getattr(source, "images", None):
+        pairs = zip(images, source.masks, strict=True)
+        samples = [
+            [name, _size(image), _size(mask)]
+            for name, (image, mask) in zip(source.ids, pairs, strict=True)
+        ]
+    return {
+        "classes": list(source.classes.names),
+        "version": getattr(source, "version", None),
+        "samples": samples,
+    }
+
+
+def require_same(before: Mapping, now: Mapping, split: str, folder: Path) -> None:
+    """Compares two fingerprints of a split.
+
+    Raises:
+        InputError: they differ; the message names the first difference.
+    """
+    if before == now:
+        return
+    try:
+        difference = _difference(before, now)
+    except (KeyError, TypeError, IndexError, ValueError):
+        difference = "the record of it is damaged"
+    if difference:
+        raise InputError(
+            f"split {split} is not what the run in {folder} began with: {difference}; restore the "
+            "data set, or start a new run"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path} can't be read ({error.strerror}): restore the file") from error
+
+
+def _difference(before: Mapping, now: Mapping) -> str | None:
+    for name in ("classes", "version"):
+        if before[name] != now[name]:
+            return f"{name} {now[name]} in place of {before[name]}"
+    old, new = before["samples"], now["samples"]
+    for was, sample in itertools.zip_longest(old, new):
+        if was == sample:
+            continue
+        if sample is None or was is None or was[0] != sample[0]:
+            first, second = ("no sample" if x is None else f"sample {x[0]}" for x in (sample, was))
+            return f"{first} in place of {second} ({len(new)} samples in all, {len(old)} before)"
+        for kind, size_was, size in zip(("image", "mask"), was[1:], sample[1:], strict=True):
+            if size_was != size:
+                return f"{kind} {sample[0]} has {size} bytes, {size_was} before"
+    return None
