@@ -50,7 +50,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self.send_error(416)
         self.send_response(206 if start else 200)
         if server.sized:
-            self.send_header("Content-Length", str(len(server.body) - start))
+            size = len(server.body) - start if server.sized is True else server.sized
+            self.send_header("Content-Length", str(size))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(server.body) - 1}/*")
         self.end_headers()
@@ -63,7 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def file_server():
     """A server on this machine that sends its `body`; `stop_at` breaks off, `resumes` = False
-    ignores ranges, `sized` = False keeps the size to itself. `ranges` gathers what was asked."""
+    ignores ranges, `sized` is False to keep the size back, or another size to claim. `ranges`
+    gathers what was asked."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.body, server.ranges = b"", []
         server.resumes, server.sized, server.stop_at = True, True, None

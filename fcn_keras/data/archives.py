@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_keras.errors import InputError
-from fcn_keras.storage import ProgressCallback, download
+from fcn_keras.storage import ProgressCallback, download, locked
+
+_ASIDE = ".unpack-"
+_MAX_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -57,25 +60,44 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
     """Unpacks a tar archive into `folder` and returns the paths it created there.
 
     Everything is unpacked in a temporary folder first and then moved, so that a broken archive
-    leaves nothing behind.
+    leaves nothing behind. What a killed process left is removed.
 
     Raises:
-        InputError: the archive is damaged, an entry would leave the folder or is not a plain file
-            (`tarfile`'s data filter), or a name is taken.
+        InputError: the archive is damaged, an entry would leave the folder or is neither a plain
+            file nor a folder, a name is taken, or another process is unpacking there.
     """
     archive, folder = Path(archive), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder))
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")
-        placed = []
-        for entry in sorted(scratch.iterdir()):
-            if (folder / entry.name).exists():
-                raise InputError(f"{folder / entry.name} exists already; move it out of the way")
-            placed.append(Path(shutil.move(entry, folder / entry.name)))
-        return placed
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"archive {archive} can't be unpacked: {error}") from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with locked(folder, "folder"):
+        for left in folder.glob(f"{_ASIDE}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=folder))
+        try:
+            with tarfile.open(archive) as tar:
+                for entry in tar:
+                    _require_plain(entry)
+                    tar.extract(entry, scratch, filter="data")
+            return _place(scratch, folder)
+        except InputError:
+            raise
+        except Exception as error:  # tarfile and the decompressors raise many kinds
+            raise InputError(f"archive {archive} can't be unpacked: {error}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _require_plain(entry: tarfile.TarInfo) -> None:
+    """Links are refused whatever they point to: through them later entries leave the folder."""
+    name = ascii(entry.name)[1:-1][:100]
+    if not (entry.isreg() or entry.isdir()):
+        raise tarfile.TarError(f"{name} is neither a plain file nor a folder")
+    if entry.name.count("/") > _MAX_DEPTH:
+        raise tarfile.TarError(f"{name} lies more than {_MAX_DEPTH} folders deep")
+
+
+def _place(scratch: Path, folder: Path) -> list[Path]:
+    placed = []
+    for entry in sorted(scratch.iterdir()):
+        if (folder / entry.name).exists():
+            raise InputError(f"{folder / entry.name} exists already; move it out of the way")
+        placed.append(Path(shutil.move(entry, folder / entry.name)))
+    return placed

@@ -61,12 +61,24 @@ class Augmentation:
             The image, uint8 ``(crop_size, crop_size, 3)``, and the mask, uint8
             ``(crop_size, crop_size)``.
         """
+        least = int(1 / self.scale[0]) + 1  # so that nothing is scaled down to no pixel
+        if min(mask.shape) < least:
+            image, mask = _padded(image, MEAN_PIXEL, least), _padded(mask, VOID, least)
         transform = _compose(self, threading.get_ident())
         # One stream for all steps: Compose's own seeding gives each step the same numbers, so
         # that images would be scaled exactly when they are flipped.
         transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
         result = transform(image=image, mask=mask)
         return result["image"], result["mask"]
+
+
+def _padded(array: np.ndarray, fill, least: int) -> np.ndarray:
+    """The array with at least so many rows and columns."""
+    height, width = array.shape[:2]
+    result = np.empty((max(height, least), max(width, least), *array.shape[2:]), array.dtype)
+    result[...] = fill
+    result[:height, :width] = array
+    return result
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,26 @@
 
 import importlib.util
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fcn_keras.data.classes import VOID, VOID_COLOR
 from fcn_keras.data.mask_values import Colors, color_labels, gray_labels, shades_hint
+from fcn_keras.data.mat_file import read_segmentation
 from fcn_keras.errors import InputError
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+"""Picture formats, as Pillow names them. It knows more, some of which start other programs."""
 HEIF_SUFFIXES = (".heic", ".heif")
 """Photos of phones, read where pillow-heif is installed (``fcn-keras[heif]``)."""
 
 _EXIF_ORIENTATION = 0x0112
+
+T = TypeVar("T")
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -23,15 +30,29 @@ def read_image(path: str | Path) -> np.ndarray:
     Grayscale and palette pictures become RGB.
 
     Raises:
-        InputError: the file is missing, truncated or not a picture, or has CMYK, 16-bit or
+        InputError: the file is missing, damaged or of none of `FORMATS`, or has CMYK, 16-bit or
             transparent pixels, which have no single right conversion to 8-bit RGB.
     """
-    return to_rgb(_open("image", path), Path(path).name)
+    name = Path(path).name
+    return _reading("image", str(path), lambda: to_rgb(_open("image", path), name))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Like `read_image`, for a picture in memory; `name` is for the messages."""
-    return to_rgb(_decode("image", io.BytesIO(data), name), name)
+    return _reading("image", name, lambda: to_rgb(_decode("image", io.BytesIO(data), name), name))
+
+
+def _reading(kind: str, name: str, read: Callable[[], T]) -> T:
+    """Returns what `read` returns; Pillow's readers raise many kinds of errors for a bad file."""
+    try:
+        return read()
+    except InputError:
+        raise
+    except Exception as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "no known picture format" if unknown else str(error) or type(error).__name__
+        reason = reason.splitlines()[0][:200]
+        raise InputError(f"{kind} {name} can't be read ({reason}); replace the file") from error
 
 
 def to_rgb(image: Image.Image, name: str) -> np.ndarray:
@@ -51,34 +72,47 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Height and width of a picture, upright, from its header.
 
     Raises:
-        OSError, SyntaxError, ValueError: it can't be read.
+        InputError: it can't be read.
     """
-    _learn_heif(path)
-    with Image.open(path) as image:
-        width, height = image.size
+
+    def size() -> tuple[int, int]:
+        with Image.open(path, formats=_formats(path)) as image:
+            return image.size
+
+    width, height = _reading("image", str(path), size)
     return (width, height) if exif_orientation(path) >= 5 else (height, width)
 
 
-def _learn_heif(name: str | Path) -> None:
-    """Teaches Pillow the format of phones, once a file of it is met."""
+def _formats(name: str | Path) -> tuple[str, ...]:
+    """What a file of this name may be. Teaches Pillow the format of phones once one is met."""
     if str(name).lower().endswith(HEIF_SUFFIXES) and importlib.util.find_spec("pillow_heif"):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
+        return (*FORMATS, "HEIF")
+    return FORMATS
 
 
 def exif_orientation(path: str | Path) -> int:
     """The EXIF orientation of a picture: 1 is upright, 2..8 are mirrored or rotated."""
-    with Image.open(path) as image:
-        return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+    def orientation() -> int:
+        with Image.open(path, formats=_formats(path)) as image:
+            return image.getexif().get(_EXIF_ORIENTATION, 1)
+
+    return _reading("image", str(path), orientation)
 
 
 def conversions(path: str | Path) -> list[str]:
     """What `read_image` does to a picture beyond decoding it, in words; usually nothing."""
+
+    def mode() -> str:
+        with Image.open(path, formats=_formats(path)) as image:
+            return image.mode
+
     done = []
-    with Image.open(path) as image:
-        if image.mode != "RGB":
-            done.append(f"{image.mode} pixels read as RGB")
+    if (found := _reading("image", str(path), mode)) != "RGB":
+        done.append(f"{found} pixels read as RGB")
     if (orientation := exif_orientation(path)) != 1:
         done.append(f"turned upright (EXIF orientation {orientation})")
     return done
@@ -109,7 +143,9 @@ def read_mask(
     if path.suffix == ".mat":
         labels = _read_sbd(path)
     else:
-        labels = _labels_of(_open("mask", path), path.name, colors)
+        labels = _reading(
+            "mask", str(path), lambda: _labels_of(_open("mask", path), path.name, colors)
+        )
     if ignore_label is not None:
         labels = np.where(labels == ignore_label, VOID, labels)
     if label_ids is not None:
@@ -124,7 +160,9 @@ def decode_mask(data: bytes, name: str, num_classes: int, first_label: int = 0) 
 
     `name` is for the messages.
     """
-    labels = _labels_of(_decode("mask", io.BytesIO(data), name), name, None)
+    labels = _reading(
+        "mask", name, lambda: _labels_of(_decode("mask", io.BytesIO(data), name), name, None)
+    ).astype(np.int32)
     labels = np.where(labels == VOID, VOID, labels - first_label)
     return _in_range(labels, name, num_classes)
 
@@ -146,14 +184,11 @@ def _open(kind: str, path: str | Path) -> Image.Image:
 
 
 def _decode(kind: str, file: str | Path | io.BytesIO, name: str) -> Image.Image:
-    """Opens and decodes a picture; whatever goes wrong is the file's fault."""
-    _learn_heif(name)
-    try:
-        with Image.open(file) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "no known picture format" if isinstance(error, UnidentifiedImageError) else error
-        raise InputError(f"{kind} {name} can't be read ({reason}); replace the file") from error
+    with Image.open(file, formats=_formats(name)) as image:
+        wide = any("16" in str(tile[3]) for tile in image.tile)  # a raw mode such as "RGB;16B"
+        if wide and image.mode in ("RGB", "RGBA", "LA"):  # Pillow would drop half of the bits
+            raise InputError(f"{kind} {name} has 16 bits a colour; convert it to 8")
+        image.load()
     return image
 
 
@@ -176,7 +211,7 @@ def _labels_of(image: Image.Image, name: str, colors: Colors | None) -> np.ndarr
     if image.mode in ("L", "I", "I;16", "I;16B"):
         return gray_labels(np.array(image), name, colors)
     if image.mode in ("P", "1"):
-        return np.array(image).astype(np.int32)
+        return np.array(image, np.uint8)
     if colors is None:
         raise InputError(
             f"mask {name} is a {image.mode} picture, but class indices are expected; save it as a "
@@ -189,12 +224,9 @@ def _labels_of(image: Image.Image, name: str, colors: Colors | None) -> np.ndarr
 
 def _read_sbd(path: Path) -> np.ndarray:
     """The segmentation of an SBD class file (`GTcls.Segmentation`, benchmark_RELEASE)."""
-    from scipy.io import loadmat
-
     if not path.is_file():
         raise InputError(f"mask {path} does not exist; check the path or the split file")
     try:
-        segmentation = loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"]
-    except Exception as error:  # scipy raises many kinds for a damaged file
-        raise InputError(f"mask {path} is no SBD class file; unpack it again") from error
-    return np.asarray(segmentation, np.int32)
+        return read_segmentation(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"mask {path} is no SBD class file ({error}); unpack it again") from error

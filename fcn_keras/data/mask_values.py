@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,7 +15,8 @@ Colors = tuple[tuple[int, int, int], ...]
 
 _BLENDED = 3  # from so many unknown colours on, they come from smoothed edges
 
-_CODE = np.array([1 << 16, 1 << 8, 1])
+_UNKNOWN = -1
+_BLOCK_PIXELS = 1 << 20
 
 
 def gray_labels(values: np.ndarray, name: str, colors: Colors | None) -> np.ndarray:
@@ -73,26 +75,46 @@ def color_labels(rgb: np.ndarray, name: str, colors: Colors) -> np.ndarray:
     Raises:
         InputError: a colour is not in the table.
     """
-    codes = rgb.astype(np.int32) @ _CODE
-    labels = np.full(codes.shape, -1, np.int32)
-    for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:
-        labels[codes == np.dot(color, _CODE)] = label
-    unknown = labels < 0
+    labels = np.empty(rgb.shape[:2], np.int32)
+    for rows in _blocks(labels):
+        codes = _codes(rgb[rows])
+        labels[rows] = _UNKNOWN
+        for label, color in [(VOID, VOID_COLOR), *enumerate(colors)]:
+            labels[rows][codes == _codes(np.array(color, np.uint8))] = label
+    unknown = labels == _UNKNOWN
     if unknown.any():
-        y, x = np.argwhere(unknown)[0]
-        example = f"{tuple(rgb[y, x].tolist())} at row {y}, column {x}"
-        count = len(np.unique(codes[unknown]))
-        if count >= _BLENDED:
-            raise InputError(
-                f"mask {name} holds {count} colours that are not in the class table, in "
-                f"{100 * unknown.mean():.2g} % of its pixels, such as {example}: edges are "
-                "smoothed (anti-aliased); save it without smoothing, or repaint it"
-            )
-        raise InputError(
-            f"mask {name} holds colour {example}, which is not in the class table; add it or "
-            "repaint the mask"
-        )
+        raise InputError(f"mask {name} holds {_complaint(rgb, unknown)}")
     return labels
+
+
+def _complaint(rgb: np.ndarray, unknown: np.ndarray) -> str:
+    """What is wrong with a colour mask in the pixels of a bool ``(H, W)``, and what to do."""
+    y, x = np.unravel_index(np.argmax(unknown), unknown.shape)
+    example = f"{tuple(rgb[y, x].tolist())} at row {y}, column {x}"
+    seen = np.zeros(1 << 24, bool)
+    for rows in _blocks(unknown):
+        seen[_codes(rgb[rows])[unknown[rows]]] = True
+    count = np.count_nonzero(seen)
+    if count >= _BLENDED:
+        return (
+            f"{count} colours that are not in the class table, in {100 * unknown.mean():.2g} % of "
+            f"its pixels, such as {example}: edges are smoothed (anti-aliased); save it without "
+            "smoothing, or repaint it"
+        )
+    return f"colour {example}, which is not in the class table; add it or repaint the mask"
+
+
+def _codes(rgb: np.ndarray) -> np.ndarray:
+    """One number for each colour, uint32."""
+    red, green, blue = np.moveaxis(rgb.astype(np.uint32), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def _blocks(pixels: np.ndarray) -> Iterator[slice]:
+    """Rows of ``(H, W)`` that go together: codes take four times the memory of the colours."""
+    height, width = pixels.shape
+    step = max(1, _BLOCK_PIXELS // width)
+    return (slice(start, start + step) for start in range(0, height, step))
 
 
 def shades_hint(labels: np.ndarray) -> str:

@@ -122,7 +122,7 @@ def _transfer(
         continued = (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-")
         done = done if continued else 0
         length = response.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
+        total = done + int(length) if length and length.isdecimal() else None
         with open(part, "ab" if continued else "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)

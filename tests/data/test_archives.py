@@ -7,6 +7,7 @@ import pytest
 from fcn_keras.data import archives
 from fcn_keras.data.archives import unpack
 from fcn_keras.errors import InputError
+from fcn_keras.storage import locked
 
 
 def tar_bytes(*entries: tuple[str, bytes | None], link: str | None = None) -> bytes:
@@ -36,17 +37,31 @@ def test_unpacks_into_the_folder(tmp_path):
     [
         tar_bytes(("ok", b"1"), ("../escaped", b"2")),
         tar_bytes(("link", b""), link="../../outside"),
+        tar_bytes(("link", b""), link="ok"),
+        tar_bytes(("d/" * 1500 + "x", b"1")),
         tar_bytes(("ok", b"1" * 5000))[:60],
         b"no archive",
     ],
-    ids=["path", "link", "truncated", "garbage"],
+    ids=["path", "link", "inner link", "deep", "truncated", "garbage"],
 )
 def test_a_bad_archive_leaves_nothing(tmp_path, content):
     (tmp_path / "a.tgz").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.tgz can't be unpacked"):
         unpack(tmp_path / "a.tgz", tmp_path / "to")
-    assert [p.name for p in tmp_path.iterdir() if p.name != "a.tgz"] == ["to"]
-    assert list((tmp_path / "to").iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tgz"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "a.tgz").write_bytes(tar_bytes(("y", b"2")))
+    (tmp_path / "to/.unpack-abc/half").mkdir(parents=True)
+    unpack(tmp_path / "a.tgz", tmp_path / "to")
+    assert [p.name for p in (tmp_path / "to").iterdir()] == ["y"]
+
+
+def test_two_processes_do_not_unpack_into_one_folder(tmp_path):
+    (tmp_path / "a.tgz").write_bytes(tar_bytes(("y", b"2")))
+    with locked(tmp_path / "to", "folder"), pytest.raises(InputError, match="to is in use by"):
+        unpack(tmp_path / "a.tgz", tmp_path / "to")
 
 
 def test_fetch_downloads_unpacks_and_is_idempotent(file_server, tmp_path, monkeypatch):

@@ -148,3 +148,14 @@ def test_seed_decides_everything_in_every_thread():
 def test_refuses_senseless_options(options, message):
     with pytest.raises(InputError, match=message):
         Augmentation(**options)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (3, 2)])
+def test_the_smallest_pictures_survive_the_smallest_scale(shape):
+    augment = Augmentation(crop_size=8, scale=(0.1, 0.1), scale_probability=1.0)
+    image = np.full((*shape, 3), 200, np.uint8)
+    mask = np.ones(shape, np.uint8)
+    for seed in range(3):
+        small, labels = augment(image, mask, seed)
+        assert small.shape == (8, 8, 3) and labels.shape == (8, 8)
+        assert set(np.unique(labels)) <= {1, 255}

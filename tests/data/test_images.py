@@ -1,12 +1,15 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
-from fcn_keras.data import read_image, read_mask
+from fcn_keras.data import mask_values, mat_file, read_image, read_mask
 from fcn_keras.data.classes import VOC
-from fcn_keras.data.images import conversions, decode_image, decode_mask
+from fcn_keras.data.images import conversions, decode_image, decode_mask, exif_orientation
 from fcn_keras.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -178,13 +181,109 @@ def test_decodes_pictures_in_memory():
         decode_mask(file.getvalue(), "x", 21, first_label=1)
 
 
-def test_reads_sbd_files(tmp_path):
-    from scipy.io import savemat
-
-    savemat(tmp_path / "m.mat", {"GTcls": {"Segmentation": LABELS, "Boundaries": [1, 2]}})
-    np.testing.assert_array_equal(read_mask(tmp_path / "m.mat", 21), LABELS)
-    (tmp_path / "bad.mat").write_bytes(b"MATLAB 5.0")
-    with pytest.raises(InputError, match=r"bad.mat is no SBD class file; unpack it again"):
-        read_mask(tmp_path / "bad.mat", 21)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_reads_sbd_files(tmp_path, compressed):
+    labels = np.random.default_rng(0).integers(0, 21, (37, 50), np.uint8)
+    content = {
+        "other": np.arange(5.0),
+        "GTcls": {"Boundaries": np.eye(3), "Segmentation": labels, "CategoriesPresent": [1, 2]},
+    }
+    savemat(tmp_path / "m.mat", content, do_compression=compressed)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.mat", 21), labels)
+    savemat(tmp_path / "s.mat", {"GTcls": {"Segmentation": LABELS[:1, :2]}})  # fits in its tag
+    np.testing.assert_array_equal(read_mask(tmp_path / "s.mat", 21), LABELS[:1, :2])
     with pytest.raises(InputError, match=r"none.mat does not exist"):
         read_mask(tmp_path / "none.mat", 21)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([[2**40 + 1]]),
+        np.array([[0.7]]),
+        "text",
+        {"a": 1},
+        LABELS.astype(np.int8),
+        LABELS.astype(np.uint16),
+        LABELS[None],
+        LABELS[:0],
+    ],
+)
+def test_refuses_other_numbers_in_sbd_files(tmp_path, value):
+    savemat(tmp_path / "m.mat", {"GTcls": {"Segmentation": value}})
+    with pytest.raises(InputError, match=r"m.mat is no SBD class file \(.*\); unpack it again"):
+        read_mask(tmp_path / "m.mat", 21)
+
+
+def test_refuses_other_and_damaged_mat_files(tmp_path):
+    path = tmp_path / "m.mat"
+    for content in ({"GTcls": {"Other": 1}}, {"GTcls": LABELS}, {"x": 1}):
+        savemat(path, content)
+        with pytest.raises(InputError, match=r"m.mat is no SBD class file"):
+            read_mask(path, 21)
+    savemat(path, {"GTcls": {"Segmentation": LABELS}}, do_compression=True)
+    whole = path.read_bytes()
+    for content in (b"", b"MATLAB 5.0", whole[:60], whole[:-5], whole[:150] + whole[160:]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"m.mat is no SBD class file"):
+            read_mask(path, 21)
+
+
+def test_a_small_mat_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat_file, "MAX_BYTES", 10_000)
+    content = {"GTcls": {"Segmentation": np.zeros((200, 200), np.uint8)}}
+    savemat(tmp_path / "m.mat", content, do_compression=True)
+    with pytest.raises(InputError, match=r"m.mat .* is cut off, or has more than 256 MB"):
+        read_mask(tmp_path / "m.mat", 21)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "AVIF", "GIF", "PPM"])
+def test_other_formats_are_refused_under_any_name(tmp_path, kind):
+    if kind not in set(Image.registered_extensions().values()):
+        pytest.skip(f"this Pillow knows no {kind}")
+    save(tmp_path / "a.png", RGB, format=kind)
+    for read in (read_image, lambda path: read_mask(path, 21), conversions, exif_orientation):
+        with pytest.raises(InputError, match=r"a.png can't be read \(no known picture format\)"):
+            read(tmp_path / "a.png")
+
+
+def png(*chunks):
+    """A PNG of the chunks (name, data)."""
+    signed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(signed)
+
+
+def test_a_palette_picture_without_a_palette(tmp_path):
+    header = struct.pack(">2I5B", 2, 1, 8, 3, 0, 0, 0)
+    rows = zlib.compress(b"\0\1\2")
+    (tmp_path / "a.png").write_bytes(png((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")))
+    with pytest.raises(InputError, match=r"image .*a.png can't be read \(.*\); replace the file"):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("kind", [2, 4, 6])
+def test_refuses_16_bits_a_colour(tmp_path, kind):
+    """Colour, gray with alpha, colour with alpha."""
+    channels = {2: 3, 4: 2, 6: 4}[kind]
+    header = struct.pack(">2I5B", 2, 1, 16, kind, 0, 0, 0)
+    rows = zlib.compress(b"\0" + b"\xff" * (2 * 2 * channels))
+    (tmp_path / "a.png").write_bytes(png((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")))
+    with pytest.raises(InputError, match=r"a.png has 16 bits a colour; convert it to 8"):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a.png has 16 bits a colour; convert it to 8"):
+        read_mask(tmp_path / "a.png", 3, COLORS)
+
+
+def test_colours_are_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(mask_values, "_BLOCK_PIXELS", 20)
+    labels = np.random.default_rng(0).integers(0, 3, (11, 7))
+    colored = np.array(COLORS, np.uint8)[labels]
+    save(tmp_path / "m.png", colored)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png", 3, COLORS), labels)
+    colored[9, 4] = (1, 2, 3)
+    save(tmp_path / "m.png", colored)
+    with pytest.raises(InputError, match=r"colour \(1, 2, 3\) at row 9, column 4, which is not"):
+        read_mask(tmp_path / "m.png", 3, COLORS)

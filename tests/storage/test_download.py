@@ -35,6 +35,12 @@ def test_fetches_the_bytes_and_tells_progress(server, tmp_path, sized):
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("size", ["abc", "-5", "1e9"])
+def test_a_size_that_is_no_number_is_no_size(server, tmp_path, size):
+    server.sized = size
+    assert download(f"{server.url}/file", tmp_path / "file", md5=MD5).read_bytes() == BODY
+
+
 def test_keeps_a_file_that_is_there_and_right(server, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(BODY)

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from fcn_keras import InputError, fcn8s, fcn16s, fcn32s
 from fcn_keras.weights import convert, load_weights
+from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.rules import VGG16
 
 FEATURES = (
@@ -218,3 +219,50 @@ def test_external_storage_and_objects_are_refused(tmp_path):
             file.create_dataset("x", **options)
         with pytest.raises(InputError, match="doesn't hold numbers of its own"):
             load_weights(fcn32s(**NARROW), tmp_path / "a.h5")
+
+
+def hostile_links(file):
+    file["model_weights"] = h5py.ExternalLink("other.h5", "/")
+
+
+def hostile_sizes(file):
+    for index in range(20):
+        file.create_dataset(f"layers/a/vars/{index}", (2000,), np.float32)
+
+
+def hostile_product(file):
+    file.create_dataset("layers/a/vars/0", (2**32, 2**32), np.float32, chunks=(1, 1))
+
+
+def hostile_depth(file):
+    group = file
+    for _ in range(2000):
+        group = group.create_group("g")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (hostile_links, "has its weights behind a link"),
+        (hostile_sizes, "data set 'layers/a/vars/[0-9]+' claims more numbers than the file holds"),
+        (hostile_product, "data set 'layers/a/vars/0' claims more numbers than the file holds"),
+        (hostile_depth, "nests its groups more than 32 deep"),
+    ],
+)
+def test_hostile_hdf5_is_refused(tmp_path, build, message):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["layers/a/vars/0"] = np.zeros(3)
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        build(file)
+    with pytest.raises(InputError, match=message):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), 7, [b"x", b"y"]])
+def test_names_of_other_types_are_no_names(tmp_path, value):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("layers/a/vars")
+        group["0"] = np.zeros(3)
+        group.attrs["name"] = value
+    assert list(read_tensors(tmp_path / "a.h5")) == ["layers/a/vars/0"]

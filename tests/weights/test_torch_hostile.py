@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import struct
+import time
 import zipfile
 
 import numpy as np
@@ -136,6 +137,14 @@ def test_absurd_tensors_are_refused(tmp_path, length, offset, size, stride, mess
             "builds more than 1,000,000 items",
         ),
         (b"ccollections\nOrderedDict\n]]a\x85R.", "damaged pickle: REDUCE"),
+        (b"ccollections\nOrderedDict\nX\x02\x00\x00\x00ab\x85R.", "damaged pickle: REDUCE"),
+        (b"ctorch\nSize\n}\x85R.", "damaged pickle: REDUCE"),
+        (b"ctorch\nSize\nX\x02\x00\x00\x00ab\x85R.", "damaged pickle: REDUCE"),
+        (b"cbuiltins\nset\n}\x85R.", "damaged pickle: REDUCE"),
+        (
+            b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\x00ctorch\nSize\nh\x00\x85R.",
+            "damaged pickle: REDUCE",
+        ),
     ],
 )
 def test_hostile_pickles_are_refused(tmp_path, body, message):
@@ -159,6 +168,29 @@ def test_damaged_legacy_heads_are_refused(tmp_path):
             read_torch(write_legacy(path, {}, head=head))
     with pytest.raises(InputError, match="lists other storages"):
         read_torch(write_legacy(path, {}, keys=["0"]))
+
+
+def doubled(depth: int) -> bytes:
+    """A list that holds another one twice, and so on: written out it has 2**depth items."""
+    level = b"".join(b"]" + b"q%c" % i + b"(h%ch%ce" % (i - 1, i - 1) for i in range(1, depth))
+    return b"]q\x00" + level
+
+
+@pytest.mark.parametrize("position", [1, 4])
+@pytest.mark.parametrize(
+    "value", [doubled(200), b"]" * 50_000 + b"a" * 49_999, b"]K\x00a", b"]Na", b"})K\x01s"]
+)
+def test_no_container_is_written_out(tmp_path, position, value):
+    """In place of the version, or of the storages' keys."""
+    pickles = [pickle.dumps(each, 2) for each in [*LEGACY_HEAD, {}, []]]
+    pickles[position] = b"\x80\x02" + value + b"."
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"".join(pickles))
+    started = time.process_time()
+    message = "version unknown of the legacy|lists other storages|damaged pickle"
+    with pytest.raises(InputError, match=message) as caught:
+        read_torch(path)
+    assert time.process_time() - started < 5 and len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ open only what you trust.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import h5py
@@ -20,9 +21,12 @@ import numpy as np
 
 from fcn_keras.errors import InputError
 from fcn_keras.storage import SaveError, replacing
+from fcn_keras.weights.files.torch_names import Refused
 from fcn_keras.weights.rules import Normalization
 
 H5_START = b"\x89HDF\r\n\x1a\n"
+MAX_DEPTH = 32
+MAX_ATTRIBUTE_BYTES = 1 << 16
 
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
@@ -32,31 +36,63 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
     wrote the file.
 
     Raises:
-        ValueError: the file is damaged, or claims more numbers than it holds.
+        ValueError: the file is damaged, claims more numbers than it holds, nests its groups
+            absurdly, or refers to another file.
     """
-    tensors: dict[str, np.ndarray] = {}
     try:
         with h5py.File(path) as file:
-            root = file.get("model_weights", file)
-            root.visititems(lambda name, item: _collect(tensors, name, item, path))
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
+            root = file
+            if "model_weights" in file:
+                if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+                    raise Refused("has its weights behind a link")
+                root = file["model_weights"]
+            collector = _Collector(path.stat().st_size)
+            root.visititems(collector.visit)
+    except Refused:
+        raise
+    except Exception as error:  # h5py raises many kinds for a damaged file
         raise ValueError("is a damaged HDF5 file; fetch it again") from error
-    return tensors
+    return collector.tensors
 
 
-def _collect(
-    tensors: dict[str, np.ndarray], name: str, item: h5py.Group | h5py.Dataset, path: Path
-) -> None:
-    if isinstance(item, h5py.Dataset):
+class _Collector:
+    """Gathers the numbers of a file that has `file_bytes` bytes, and so at most so many to give."""
+
+    def __init__(self, file_bytes: int):
+        self.tensors: dict[str, np.ndarray] = {}
+        self.left = file_bytes
+
+    def visit(self, name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if name.count("/") > MAX_DEPTH:
+            raise Refused(f"nests its groups more than {MAX_DEPTH} deep")
+        if isinstance(item, h5py.Dataset):
+            self._take_data(name, item)
+        elif self._layer(item) == "normalize":
+            for key in ("scale", "offset"):
+                numbers = np.asarray(self._attribute(item, key, ()), np.float64)
+                self.tensors[f"normalize/{key}"] = numbers
+
+    def _take_data(self, name: str, item: h5py.Dataset) -> None:
+        shown = ascii(name)[:60]
         if item.external or item.is_virtual or item.dtype.kind not in "fiub":
-            raise ValueError(f"data set {ascii(name)[:60]} doesn't hold numbers of its own")
-        if item.nbytes > path.stat().st_size:
-            raise ValueError(f"data set {ascii(name)[:60]} claims more numbers than the file holds")
-        layer = item.parent.attrs.get("name")
-        tensors[f"{layer}/vars/{name.rsplit('/')[-1]}" if layer else name] = item[()]
-    elif item.attrs.get("name") == "normalize":
-        for key in ("scale", "offset"):
-            tensors[f"normalize/{key}"] = np.asarray(item.attrs.get(key, ()), np.float64)
+            raise Refused(f"data set {shown} doesn't hold numbers of its own")
+        self.left -= prod(item.shape) * item.dtype.itemsize  # h5py's own product can overflow
+        if self.left < 0:
+            raise Refused(f"data set {shown} claims more numbers than the file holds")
+        layer = self._layer(item.parent)
+        self.tensors[f"{layer}/vars/{name.rsplit('/')[-1]}" if layer else name] = item[()]
+
+    def _layer(self, item: h5py.Group) -> str | None:
+        name = self._attribute(item, "name")
+        return name if isinstance(name, str) else None
+
+    def _attribute(self, item: h5py.Group, key: str, default=None):
+        if key not in item.attrs:
+            return default
+        attribute = item.attrs.get_id(key)
+        if prod(attribute.shape) * attribute.dtype.itemsize > MAX_ATTRIBUTE_BYTES:
+            raise Refused(f"attribute {key} claims more than {MAX_ATTRIBUTE_BYTES} bytes")
+        return item.attrs[key]
 
 
 def write_h5(

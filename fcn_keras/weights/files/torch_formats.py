@@ -38,13 +38,16 @@ def read_legacy(data: mmap.mmap) -> Contents:
         raise ValueError("is a pickle, but no torch checkpoint")
     version, _ = load_pickle(data)
     if version != LEGACY_VERSION:
-        raise ValueError(f"has version {version!r:.40} of the legacy format, not {LEGACY_VERSION}")
+        # Nothing is shown of a container: one that holds another twice, and so on, has no end.
+        shown = version if isinstance(version, int) and version < 2**63 else "unknown"
+        raise ValueError(f"has version {shown} of the legacy format, not {LEGACY_VERSION}")
     platform, _ = load_pickle(data)
     if not isinstance(platform, dict) or platform.get("little_endian") is not True:
         raise ValueError("is not marked little-endian; save it again on a little-endian machine")
     content, storages = load_pickle(data)
     keys, _ = load_pickle(data)
-    if not isinstance(keys, list) or set(map(str, keys)) != set(storages):
+    named = isinstance(keys, list) and all(type(key) is str for key in keys)
+    if not named or set(keys) != set(storages):
         raise ValueError("lists other storages than its tensors need; it is damaged")
     arrays, position = {}, data.tell()
     for key in keys:

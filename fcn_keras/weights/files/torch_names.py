@@ -145,19 +145,30 @@ def _parameter(data: Any, requires_grad: Any, hooks: Any) -> Tensor:
     return expect(data, Tensor)
 
 
-def _ordered_dict(pairs: Iterable = ()) -> dict:
+def _ordered_dict(pairs: list | None = None) -> dict:
+    if pairs is None:
+        return {}
+    expect(pairs, list)
+    for pair in pairs:
+        if type(pair) not in (list, tuple) or len(pair) != 2:
+            raise TypeError("not a pair")
     return {hashable(key): value for key, value in pairs}
 
 
-def _set(items: Iterable = ()) -> set:
+def _set(items: list) -> set:
+    expect(items, list)
     return set(map(hashable, items))
+
+
+def _size(sizes: tuple) -> tuple:
+    return expect(sizes, tuple)
 
 
 def _allowed() -> dict[str, Builder]:
     calls: dict[str, Callable] = {
         "collections.OrderedDict": _ordered_dict,
         "builtins.set": _set,
-        "torch.Size": lambda sizes: tuple(sizes),
+        "torch.Size": _size,
         "torch._utils._rebuild_tensor": _tensor,
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_tensor_v3": _untyped_tensor,

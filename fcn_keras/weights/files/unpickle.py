@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import mmap
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 from fcn_keras.weights.files.torch_names import (
@@ -138,7 +138,7 @@ class _Machine:
         if not isinstance(builder, Builder) or builder.call is None:
             raise TypeError("not callable")
         # One list, named again and again, would otherwise be copied as often.
-        self.copied += sum(len(each) for each in arguments if isinstance(each, list | tuple))
+        self.copied += sum(len(each) for each in arguments if isinstance(each, Sized))
         if self.copied > MAX_OPCODES:
             raise Refused(f"the pickle builds more than {MAX_OPCODES:,} items")
         return builder.call(*arguments)
