@@ -5,13 +5,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_MESSAGE = 1000
+
 
 class InputError(ValueError):
     """Bad input: a file, argument or option that can't be used as given.
 
     The message is one line that names the file or argument, the value found, and the fix. The
-    command-line programs print it after ``error:`` and exit with status 2.
+    command-line programs print it after ``error:`` and exit with status 2. Whatever a file's names
+    and values bring along, it is printable and of at most `MAX_MESSAGE` characters.
     """
+
+    def __init__(self, message: str):
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(text if len(text) <= MAX_MESSAGE else f"{text[: MAX_MESSAGE - 4]} ...")
 
 
 def suggest(name: str, names: Iterable[str]) -> str:

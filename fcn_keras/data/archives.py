@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcn_keras.errors import InputError
-from fcn_keras.storage import ProgressCallback, download, locked
+from fcn_keras.storage import ProgressCallback, download, locked, reason
 
 _ASIDE = ".unpack-"
 _MAX_DEPTH = 32
@@ -80,7 +80,7 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
         except InputError:
             raise
         except Exception as error:  # tarfile and the decompressors raise many kinds
-            raise InputError(f"archive {archive} can't be unpacked: {error}") from error
+            raise InputError(f"archive {archive} can't be unpacked: {reason(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from fcn_keras.data.classes import VOID, VOID_COLOR
 from fcn_keras.data.mask_values import Colors, color_labels, gray_labels, shades_hint
 from fcn_keras.data.mat_file import read_segmentation
 from fcn_keras.errors import InputError
+from fcn_keras.storage import reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """Picture formats, as Pillow names them. It knows more, some of which start other programs."""
@@ -50,9 +51,8 @@ def _reading(kind: str, name: str, read: Callable[[], T]) -> T:
         raise
     except Exception as error:
         unknown = isinstance(error, UnidentifiedImageError)
-        reason = "no known picture format" if unknown else str(error) or type(error).__name__
-        reason = reason.splitlines()[0][:200]
-        raise InputError(f"{kind} {name} can't be read ({reason}); replace the file") from error
+        why = "no known picture format" if unknown else reason(error)
+        raise InputError(f"{kind} {name} can't be read ({why}); replace the file") from error
 
 
 def to_rgb(image: Image.Image, name: str) -> np.ndarray:

@@ -59,7 +59,7 @@ class _Reader:
 
     def element(self, expected: int | None = None) -> tuple[int, bytes]:
         """The next element's kind and data; `expected` is the kind that it must have."""
-        kind, size = _unpacked("<II", self.rest[:8])
+        kind, size = _unpacked("<II", bytes(self.rest[:8]))
         start, padded = 8, size + -size % 8
         if kind >> 16:  # a small element: its size and at most four bytes are in the tag
             kind, size = kind & 0xFFFF, kind >> 16

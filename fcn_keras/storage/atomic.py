@@ -44,6 +44,7 @@ _REASONS = (
     "File too large",
     "Read-only file system",
     "Permission denied",
+    "Is a directory",
     "No such file or directory",
 )
 
