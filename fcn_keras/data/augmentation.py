@@ -72,7 +72,7 @@ class Augmentation:
         return result["image"], result["mask"]
 
 
-def _padded(array: np.ndarray, fill: int | tuple[int, int, int], least: int) -> np.ndarray:
+def _padded(array: np.ndarray, fill: int | tuple[int, ...], least: int) -> np.ndarray:
     """The array with at least so many rows and columns."""
     height, width = array.shape[:2]
     result = np.empty((max(height, least), max(width, least), *array.shape[2:]), array.dtype)

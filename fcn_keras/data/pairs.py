@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fcn_keras.data.classes import CAMVID, ClassTable
 from fcn_keras.data.source import FileSource
+from fcn_keras.data.voc import read_lines
 from fcn_keras.errors import InputError
 
 
@@ -23,7 +24,7 @@ def pairs_source(
     if not path.is_file():
         raise InputError(f"split file {path} does not exist; write one `image mask` pair a line")
     pairs = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         if len(pair := line.split()) != 2:

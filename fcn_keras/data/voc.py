@@ -6,6 +6,7 @@ from pathlib import Path
 from fcn_keras.data.classes import VOC, ClassTable
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
+from fcn_keras.storage import reason
 
 SPLITS_FOLDER = Path("ImageSets", "Segmentation")
 
@@ -50,13 +51,27 @@ def find_voc_root(root: str | Path) -> Path:
     )
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a split file.
+
+    Raises:
+        InputError: the file can't be read, or isn't text.
+    """
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"split file {path} can't be read ({reason(error)}); save it as text in UTF-8"
+        ) from error
+
+
 def read_ids(path: Path) -> tuple[str, ...]:
     """The sample names in a split file, one a line.
 
     Raises:
         InputError: there are none.
     """
-    ids = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+    ids = tuple(line.strip() for line in read_lines(path) if line.strip())
     if not ids:
         raise InputError(f"split file {path} is empty; write one sample name a line")
     return ids

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from fcn_keras.errors import InputError
-from fcn_keras.storage import replacing
+from fcn_keras.storage import reason, replacing
 
 COLUMNS = (
     "epoch",
@@ -58,8 +58,11 @@ def read_log(path: str | PathLike, columns: Sequence[str] | None = COLUMNS) -> l
     path = Path(path)
     if not path.is_file():
         raise InputError(f"log {path} is missing: let the run finish an epoch first")
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"log {path} can't be read ({reason(error)}): restore the file") from error
     if not rows:
         raise InputError(f"log {path} has no rows: let the run finish an epoch first")
     columns = columns or list(rows[0])
@@ -68,8 +71,8 @@ def read_log(path: str | PathLike, columns: Sequence[str] | None = COLUMNS) -> l
             raise InputError(f"log {path} lacks the column {name}: it was not written by training")
     try:
         return [{name: _number(row[name]) for name in columns} for row in rows]
-    except (TypeError, ValueError) as error:
-        raise InputError(f"log {path} can't be read ({error}): restore the file") from error
+    except (AttributeError, TypeError, ValueError) as error:  # AttributeError: a row is cut off
+        raise InputError(f"log {path} can't be read ({reason(error)}): restore the file") from error
 
 
 def _number(text: str) -> int | float:

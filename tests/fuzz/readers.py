@@ -36,13 +36,16 @@ class Reader:
     whole: Callable[[], list[bytes]]
 
 
-def _pictures(*kinds: tuple[str, str], **options) -> Callable[[], list[bytes]]:
+def _pictures(*kinds: tuple[str, str], colours: int = 3) -> Callable[[], list[bytes]]:
+    """Pictures of formats and modes; `colours` lets all channels agree, as in a colour mask."""
+
     def whole() -> list[bytes]:
-        pixels = np.random.default_rng(0).integers(0, 3, (9, 11, 3), np.uint8)
+        labels = np.random.default_rng(0).integers(0, colours, (9, 11), np.uint8)
+        picture = Image.fromarray(np.stack([labels] * 3, axis=-1))
         contents = []
         for kind, mode in kinds:
             buffer = io.BytesIO()
-            Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
+            picture.convert(mode).save(buffer, kind)
             contents.append(buffer.getvalue())
         return contents
 
@@ -176,7 +179,7 @@ READERS = {
     "colour mask": Reader(
         "a.png",
         lambda path: data.read_mask(path, 2, ((0, 0, 0), (1, 1, 1))),
-        _pictures(("PNG", "RGB"), ("PNG", "P"), ("BMP", "RGB")),
+        _pictures(("PNG", "RGB"), ("BMP", "RGB"), ("TIFF", "RGB"), colours=2),
     ),
     "SBD mask": Reader(
         "a.mat",

@@ -27,7 +27,7 @@ def outcome(read, path: Path) -> str:
         read(path)
     except InputError as error:
         text = str(error)
-        return "refused" if text.isprintable() and len(text) < 1000 else f"message {text[:300]!r}"
+        return "refused" if text.isprintable() and len(text) <= 1000 else f"message {text[:300]!r}"
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]!r}"
     finally:
