@@ -39,7 +39,7 @@ def survey(source: FileSource) -> Photos:
     for index in chosen:
         try:
             sizes.append(read_size(source.images[index]))
-        except (OSError, ValueError, SyntaxError):
+        except InputError:
             continue  # training or `check` says what is wrong with it
     if not sizes:
         raise InputError(f"none of the photos can be read, such as {source.images[0]}; replace it")

@@ -302,11 +302,6 @@ class _Loop:
                 self.checkpoints.save(state, progress)
             if stop:
                 raise StoppedError(self.stop.signal, progress.step)
-        if not progress.pixels:
-            raise InputError(
-                f"no crop of epoch {epoch} had a labelled pixel of any weight: label the masks of "
-                f"split {self.config.train_split}, or change class_weights"
-            )
         return state
 
     def _finish_step(
@@ -338,11 +333,6 @@ class _Loop:
                 raise StoppedError(self.stop.signal, progress.step)
 
         scores = self.evaluator.run(self.validation, watch, shard=self.devices.shard)
-        if math.isnan(scores.pixel_accuracy):
-            raise InputError(
-                f"split {self.config.val_split} has no labelled pixel, so nothing can be scored: "
-                "label its masks, or name another val_split"
-            )
         if progress.rows:  # In the first epoch it is common.
             self._warn_of_collapse(scores)
         best = scores.mean_iou > progress.best_mean_iou

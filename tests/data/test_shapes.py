@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcn_keras.data import open_dataset, shapes
+from fcn_keras.data import catalog, open_dataset, shapes
 from fcn_keras.data.classes import SHAPES
 from fcn_keras.errors import InputError
 
@@ -80,7 +80,7 @@ def test_default_folder_is_the_users_cache_and_made_once(tmp_path, monkeypatch):
     calls = []
     write = shapes.write_shapes
     small = lambda root: (calls.append(root), write(root, train=2, val=1, size=32))  # noqa: E731
-    monkeypatch.setattr(shapes, "write_shapes", small)
+    monkeypatch.setattr(catalog, "write_shapes", small)
     assert len(open_dataset("shapes")) == 2
     assert len(open_dataset("shapes", split="val")) == 1
     assert calls == [tmp_path / "fcn-keras" / f"shapes-v{shapes.VERSION}"]

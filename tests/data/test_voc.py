@@ -132,7 +132,5 @@ def test_a_mask_of_the_unturned_photo_is_recognised(root):
 def test_unknown_names(tmp_path):
     with pytest.raises(InputError, match=r"no data set named 'voc'; choose from shapes, voc2012"):
         open_dataset("voc", tmp_path)
-    with pytest.raises(
-        InputError, match=r"data set camvid needs its folder; give it as --data-dir"
-    ):
+    with pytest.raises(InputError, match=r"data set camvid needs its folder; give it as `root`"):
         open_dataset("camvid")

@@ -5,7 +5,7 @@ Source of the names and their arguments: ``torch/_utils.py`` and ``torch/seriali
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
