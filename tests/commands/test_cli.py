@@ -82,7 +82,7 @@ def test_messages_of_the_library_name_flags(message, shown):
 def test_fields_are_those_of_parts_and_of_every_subcommand():
     assert set(flags.fields(Check | Browse | Download)) == {
         *("backend", "debug", "dataset", "data_dir", "splits", "workers", "json", "show"),
-        *("split", "out", "crop_size", "color_jitter", "count", "seed", "archives"),
+        *("picture", "split", "out", "crop_size", "color_jitter", "count", "seed", "archives"),
     }
     names = list(flags.fields(Options))
     assert "crop_size" in names and "recipe" in names and "optimisation" not in names
