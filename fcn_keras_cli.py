@@ -25,7 +25,13 @@ COMMANDS = {
     "summarize": "compare training runs",
 }
 # Packages whose __init__ imports what parsing the options doesn't need.
-HEAVY = ("fcn_keras", "fcn_keras.data", "fcn_keras.models", "fcn_keras.training")
+HEAVY = (
+    "fcn_keras",
+    "fcn_keras.data",
+    "fcn_keras.export",
+    "fcn_keras.models",
+    "fcn_keras.training",
+)
 
 _installed = False
 

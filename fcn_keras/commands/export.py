@@ -1,4 +1,4 @@
-"""Exports a model: as a SavedModel that needs TensorFlow alone, checked, or as a compact file."""
+"""Writes a model for another runtime, and proves that it computes the same there."""
 
 import os
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fcn_keras.commands import cli
-from fcn_keras.errors import InputError
+from fcn_keras.export.formats import FORMATS, FormatName
 from fcn_keras_cli import fail
 
 
@@ -16,39 +16,50 @@ class Options(cli.Options):
 
     model: cli.Model
     out: Path
-    """Folder of the SavedModel, or .safetensors file, to write; an older one is replaced."""
-    format: Literal["saved_model", "compact"] = "saved_model"
-    """What to write. A compact file holds 8-bit kernels, a quarter of the size; the commands and
-    fcn_keras.load_model read it."""
+    """The file to write, or a SavedModel's folder; an older one is replaced."""
+    format: FormatName | Literal["saved_model"] = "saved-model"
+    """What to write: saved-model (TensorFlow), onnx (NAME.onnx), openvino (NAME.xml and NAME.bin),
+    litert (NAME.tflite), stablehlo (NAME.stablehlo, for JAX), or compact (NAME.safetensors, with
+    8-bit kernels, which the commands and fcn_keras.load_model read)."""
     input_size: tuple[int, int] | None = None
-    """Height and width that the SavedModel takes. Left out, any."""
+    """Height and width that the file takes. Left out, any; litert needs it."""
+    output: Literal["logits", "classes", "probabilities"] = "logits"
+    """What the file returns for each pixel: its scores, its class as a byte, or its
+    probabilities."""
+    check: tuple[Path, ...] = ()
+    """Photos to compare on. Left out, three of the package's."""
+    backend: Literal["jax"] = "jax"
+    """What computes the model's own side of the comparison."""
 
 
 def main(options: Options) -> None:
     """Writes the model in the format asked for."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from fcn_keras.export import TOLERANCE, export_saved_model
-    from fcn_keras.saving import load_model, save_compact
+    from fcn_keras.export import ExportError, export_model
 
-    if options.format == "compact" and options.input_size:
-        raise InputError("--input-size is for a SavedModel: a compact model takes any size")
-    model = load_model(options.model)
-    if options.format == "compact":
-        save_compact(model, options.out)
-        print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
-        return
     try:
-        difference = export_saved_model(model, options.out, input_size=options.input_size)
-    except RuntimeError as error:
+        done = export_model(
+            options.model,
+            options.out,
+            format=options.format,
+            input_size=options.input_size,
+            output=options.output,
+            check=options.check,
+        )
+    except ExportError as error:
         if options.debug:
             raise
         fail(str(error), 1)
-    height, width = options.input_size or ("any height", "any width")
-    print(f"{options.out}: images (any batch, {height}, {width}, 3), RGB 0..255, to logits")
+    proof = done.proof
+    tolerance = FORMATS[options.format.replace("_", "-")].tolerance
+    print(f"{done.path}: {done.bytes / 1e6:.1f} MB, {options.output}")
     print(
-        f"Largest difference from the model, in TensorFlow alone: {difference:.1e} of the logits' "
-        f"range (at most {TOLERANCE:.0e})"
+        f"Largest difference from the model, in {proof.runtime} alone: {proof.difference:.1e} of "
+        f"the logits' range (at most {tolerance:.0e}); another class at "
+        f"{proof.pixels_changed:.2%} of the pixels"
     )
+    print(f"{proof.images[0]}: {proof.milliseconds:.0f} ms, here {proof.ours:.0f} ms")
+    print(f"The proof, names and colours: {done.record}")
 
 
 def run() -> None:

@@ -1,5 +1,17 @@
-"""Export to what people deploy, a module a format."""
+"""Export to what people deploy: a module a format, one door, one proof."""
 
-from fcn_keras.export.saved_model import TOLERANCE, export_saved_model, largest_difference
+from fcn_keras.export.door import Exported, export_model
+from fcn_keras.export.formats import FORMATS, TOLERANCE
+from fcn_keras.export.former import export_saved_model, largest_difference
+from fcn_keras.export.proof import ExportError, Proof
 
-__all__ = ["TOLERANCE", "export_saved_model", "largest_difference"]
+__all__ = [
+    "FORMATS",
+    "TOLERANCE",
+    "ExportError",
+    "Exported",
+    "Proof",
+    "export_model",
+    "export_saved_model",
+    "largest_difference",
+]

@@ -1,6 +1,6 @@
 """Files of any kind: written atomically, fetched, verified, locked, and where the cache lies."""
 
-from fcn_keras.storage.atomic import SaveError, reason, replacing
+from fcn_keras.storage.atomic import SaveError, reason, replacing, system_reason
 from fcn_keras.storage.download import ProgressCallback, cache_folder, download, verify
 from fcn_keras.storage.lock import locked
 
@@ -12,5 +12,6 @@ __all__ = [
     "locked",
     "reason",
     "replacing",
+    "system_reason",
     "verify",
 ]

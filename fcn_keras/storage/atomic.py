@@ -51,8 +51,11 @@ _REASONS = (
 
 def reason(error: BaseException) -> str:
     """What went wrong while writing: a few words out of a storage library's many lines."""
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return system_reason(error) or first[:200]
+
+
+def system_reason(error: BaseException) -> str | None:
+    """The system's words if it refused to write, whatever library tells of it."""
     text = str(error)
-    for words in _REASONS:
-        if words in text:
-            return words
-    return next(iter(text.splitlines()), type(error).__name__)[:200]
+    return next((words for words in _REASONS if words in text), None)

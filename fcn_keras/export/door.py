@@ -1,0 +1,187 @@
+"""The one way out: check what is asked for, write, prove, and only then put it in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, get_args
+
+import keras
+
+from fcn_keras.data.classes import VOID
+from fcn_keras.errors import InputError
+from fcn_keras.export.formats import Format, find
+from fcn_keras.export.job import INPUT, Job, Output, in_float32
+from fcn_keras.export.proof import Proof, images_of, prove
+from fcn_keras.saving import describe, load_model, num_classes, package_version
+from fcn_keras.storage import SaveError, system_reason
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file or folder that was asked for.
+        record: The JSON file that tells of it.
+        bytes: Size of the model, in one or more files.
+        proof: How it compares with the model.
+    """
+
+    path: Path
+    record: Path
+    bytes: int
+    proof: Proof
+
+
+def export_model(
+    model: keras.Model | str | PathLike,
+    path: str | PathLike,
+    *,
+    format: str,
+    input_size: tuple[int, int] | None = None,
+    output: Output = "logits",
+    check: Sequence[str | PathLike] = (),
+) -> Exported:
+    """Writes a model for another runtime, once that runtime has shown to compute the same.
+
+    The file takes ``images``, RGB 0..255 as float32 ``(B, H, W, 3)``, and computes in float32. It
+    is run in a fresh process that can import its runtime and nothing of ours, on photos and noise.
+    What was compared, with names, colours and origin of the model, is written beside it as
+    ``PATH.json``, into a SavedModel's folder as ``export.json``.
+
+    Args:
+        model: The model, or its ``.keras`` or compact file; under the JAX backend.
+        path: Where to write. An older export is replaced.
+        format: A name in `FORMATS`.
+        input_size: ``(H, W)`` to fix; None leaves height and width open. The batch is open too,
+            but for LiteRT, which takes one image of a fixed size.
+        output: ``"logits"`` float32 ``(B, H, W, C)``, ``"probabilities"`` of that shape, or
+            ``"classes"`` uint8 ``(B, H, W)``; the file's output has this name.
+        check: Photos to compare on, in place of the package's three.
+
+    Raises:
+        InputError: an argument is not possible, a package is missing, or the file can't hold
+            this model.
+        SaveError: the disk is full, or the like.
+        ExportError: the file can't be run, or doesn't compute the same.
+            After any error `path` is as it was.
+    """
+    path = Path(path)
+    kind = find(format)
+    _check(path, kind, input_size, output)
+    if isinstance(model, str | PathLike):
+        model = load_model(model)
+    num_classes(model)
+    input_size = _size(model, kind, input_size)
+    images = images_of(check, input_size, batches=kind.batches)
+    model = in_float32(model) if kind.extern else model
+    job = Job(model, input_size, output, _facts(model))
+    with _staging(path) as folder:
+        staged = folder / path.name
+        importlib.import_module(f"fcn_keras.export.{kind.writer}").write(job, staged)
+        proof = prove(job.model, staged, kind, output, images)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        record = staged / "export.json" if staged.is_dir() else folder / f"{path.name}.json"
+        record.write_text(json.dumps(_record(job, kind, size, proof), indent=2) + "\n")
+        _land(folder, path.parent)
+    return Exported(
+        path=path, record=path.parent / record.relative_to(folder), bytes=size, proof=proof
+    )
+
+
+def _check(path: Path, kind: Format, input_size: tuple[int, int] | None, output: str) -> None:
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"the backend is {keras.backend.backend()}, but export runs on JAX: set "
+            "KERAS_BACKEND=jax"
+        )
+    if output not in get_args(Output):
+        raise InputError(f"output={output!r} must be one of {', '.join(get_args(Output))}")
+    if input_size is not None and min(input_size) < 1:
+        raise InputError(f"input_size={tuple(input_size)} is not possible: give pixels above 0")
+    if not kind.extern and (input_size or output != "logits"):
+        raise InputError(
+            f"a {kind.title} takes images of any size and returns logits: leave out `input_size` "
+            "and `output`"
+        )
+    if kind.suffix:
+        if path.suffix != kind.suffix:
+            raise InputError(f"{path} must be named *{kind.suffix}, as a {kind.title} is")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder: name a file")
+    elif not _replaceable(path):
+        raise InputError(f"{path} exists and is not a SavedModel: name another folder")
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether it holds nothing but a SavedModel, if anything."""
+    if not folder.exists() or (folder / "saved_model.pb").is_file():
+        return True
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _size(
+    model: keras.Model, kind: Format, input_size: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """The size to fix: the one asked for, or the only one that the model takes."""
+    own = model.input_shape[1:3]
+    if None not in own and input_size not in (None, own):
+        raise InputError(f"input_size={input_size}: model {model.name} takes {own} alone")
+    size = input_size or (None if None in own else own)
+    if size is None and not kind.open_size:
+        raise InputError(f"a {kind.title} file takes images of one size: give `input_size`")
+    return size
+
+
+def _facts(model: keras.Model) -> dict[str, Any]:
+    info = dataclasses.asdict(describe(model))
+    classes = info.pop("classes")
+    known = {name: value for name, value in info.items() if value is not None and name != "named"}
+    return {"names": classes["names"], "colors": classes["colors"], "void": VOID, **known}
+
+
+def _record(job: Job, kind: Format, size: int, proof: Proof) -> dict[str, Any]:
+    shape = (None if kind.batches else 1, *job.size)
+    scores = {"dtype": "float32", "shape": (*shape, job.model.output_shape[-1])}
+    returned = {"dtype": "uint8", "shape": shape} if job.output == "classes" else scores
+    return {
+        "format": kind.title,
+        "exporter": f"fcn-keras {package_version()}",
+        "bytes": size,
+        "input": {"name": INPUT, "pixels": "RGB 0..255", "dtype": "float32", "shape": (*shape, 3)},
+        "output": {"name": job.output, **returned},
+        "model": job.facts,
+        "tolerance": kind.tolerance,
+        "proof": dataclasses.asdict(proof),
+    }
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; what the disk refuses becomes a `SaveError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            yield Path(folder)
+    except Exception as error:  # TensorFlow's own errors are of no common kind
+        reason = system_reason(error)
+        if isinstance(error, InputError) or reason is None:
+            raise
+        raise SaveError(f"{path} can't be written ({reason}): fix this, then try again") from error
+
+
+def _land(folder: Path, destination: Path) -> None:
+    """Moves everything into place, a file's record last."""
+    for staged in sorted(folder.iterdir(), key=lambda path: path.suffix == ".json"):
+        target = destination / staged.name
+        if target.is_dir():
+            os.replace(target, folder / "former")
+        os.replace(staged, target)
