@@ -58,7 +58,7 @@ def main(options: Options) -> None:
         f"the logits' range (at most {tolerance:.0e}); another class at "
         f"{proof.pixels_changed:.2%} of the pixels"
     )
-    print(f"{proof.images[0]}: {proof.milliseconds:.0f} ms, here {proof.ours:.0f} ms")
+    print(f"{proof.images[0]}: {proof.milliseconds:.0f} ms, in JAX {proof.ours:.0f} ms")
     print(f"The proof, names and colours: {done.record}")
 
 

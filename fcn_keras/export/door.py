@@ -109,12 +109,12 @@ def _check(path: Path, kind: Format, input_size: tuple[int, int] | None, output:
         raise InputError(f"input_size={tuple(input_size)} is not possible: give pixels above 0")
     if not kind.extern and (input_size or output != "logits"):
         raise InputError(
-            f"a {kind.title} takes images of any size and returns logits: leave out `input_size` "
-            "and `output`"
+            f"format={kind.writer!r} takes images of any size and returns logits: leave out "
+            "`input_size` and `output`"
         )
     if kind.suffix:
         if path.suffix != kind.suffix:
-            raise InputError(f"{path} must be named *{kind.suffix}, as a {kind.title} is")
+            raise InputError(f"{path} must be named *{kind.suffix} to hold {kind.title}")
         if path.is_dir():
             raise InputError(f"{path} is a folder: name a file")
     elif not _replaceable(path):

@@ -69,7 +69,7 @@ def find(name: str) -> Format:
     key = name.replace("_", "-")
     if key not in FORMATS:
         raise InputError(f"format={name!r} is not known; {suggest(key, FORMATS)}")
-    found = FORMATS[key]  # type: ignore[index]
+    found = FORMATS[key]
     for package in found.packages:
         if importlib.util.find_spec(package) is None:
             raise InputError(

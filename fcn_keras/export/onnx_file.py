@@ -67,7 +67,9 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def add(self, operator: str, inputs: list[str], name: str | None = None, **attributes) -> str:
+    def add(
+        self, operator: str, inputs: list[str], name: str | None = None, **attributes: Any
+    ) -> str:
         """Appends a node and names its output."""
         from onnx import helper
 

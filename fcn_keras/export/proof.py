@@ -69,7 +69,7 @@ def images_of(
     """
     images = {}
     for path in photos or PHOTOS:
-        photo = read_image(path)
+        photo = read_image(Path(path))
         if size is not None:
             photo = np.asarray(Image.fromarray(photo).resize(size[::-1]))
         images[f"{Path(path).name} {photo.shape[1]}x{photo.shape[0]}"] = photo[None]
@@ -113,8 +113,8 @@ def compare(
     Raises:
         ExportError: the runtime can't run the file, or it returns another shape.
     """
-    logits, ours = _compute(model, list(images.values()))
     outputs, served = _serve(path, kind, list(images.values()))
+    logits, ours = _compute(model, list(images.values()))
     pairs = list(zip(logits, outputs, strict=True))
     for expected, returned in pairs:
         wanted = expected.shape[: 3 if output == "classes" else 4]

@@ -106,9 +106,9 @@ def stablehlo(path: str) -> Callable:
 
 def compact(path: str) -> Callable:
     """This package itself, which alone reads such files."""
-    import fcn_keras
+    from fcn_keras.saving import load_model
 
-    model = fcn_keras.load_model(path)
+    model = load_model(path)
     return lambda images: model(images, training=False)
 
 

@@ -1,9 +1,15 @@
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import fcn_keras.export
 from fcn_keras.commands import export
+from fcn_keras.export import Exported, ExportError, Proof
+
+ROOT = Path(__file__).parents[2]
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -18,16 +24,25 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def exported(monkeypatch):
-    """Stands for the library's export, which tests/test_export.py runs: records the call."""
+    """Stands for the library's export, which tests/export runs: records the call."""
     calls = []
 
-    def record(model, directory, *, input_size):
-        calls.append((model.name, directory, input_size))
-        if input_size == (1, 1):
-            raise RuntimeError("the SavedModel's logits differ by 2.0e-03")
-        return 3e-7
+    def record(model, path, **options):
+        calls.append((model, path, options))
+        if options["input_size"] == (1, 1):
+            raise ExportError("onnxruntime 1 computes other logits")
+        proof = Proof(
+            runtime="TensorFlow 3",
+            images=["cat.jpg 451x300"],
+            difference=3e-7,
+            pixels_changed=0.00125,
+            milliseconds=20.4,
+            ours=30.6,
+        )
+        record = path.with_name("export.json")
+        return Exported(path=path, record=record, bytes=1_234_567, proof=proof)
 
-    monkeypatch.setattr(fcn_keras.export, "export_saved_model", record)
+    monkeypatch.setattr(fcn_keras.export, "export_model", record)
     return calls
 
 
@@ -36,31 +51,93 @@ def run(monkeypatch, *arguments):
     export.run()
 
 
-def test_the_difference_is_printed(model, tmp_path, exported, monkeypatch, capsys):
-    run(monkeypatch, model, "--out", tmp_path / "served")
-    run(monkeypatch, model, "--out", tmp_path / "served", "--input-size", "33", "47")
-    assert exported == [
-        ("fcn8s", tmp_path / "served", None),
-        ("fcn8s", tmp_path / "served", (33, 47)),
+def test_the_proof_is_printed(tmp_path, exported, monkeypatch, capsys):
+    run(monkeypatch, "m.keras", "--out", tmp_path / "served")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"{tmp_path}/served: 1.2 MB, logits",
+        "Largest difference from the model, in TensorFlow 3 alone: 3.0e-07 of the logits' range "
+        "(at most 1e-05); another class at 0.12% of the pixels",
+        "cat.jpg 451x300: 20 ms, in JAX 31 ms",
+        f"The proof, names and colours: {tmp_path}/export.json",
     ]
-    output = capsys.readouterr().out
-    assert "3.0e-07 of the logits' range" in output
-    assert "(any batch, 33, 47, 3)" in output
 
 
-def test_too_large_a_difference_fails(model, tmp_path, exported, monkeypatch, capsys):
+def test_options_reach_the_library(tmp_path, exported, monkeypatch):
+    run(monkeypatch, "m.keras", "--out", "served", "--format", "saved_model", "--backend", "jax")
+    run(
+        monkeypatch,
+        *("m.keras", "--out", "m.onnx", "--format", "onnx", "--input-size", "33", "47"),
+        *("--output", "classes", "--check", "a.jpg", "b.jpg"),
+    )
+    plain = {"format": "saved_model", "input_size": None, "output": "logits", "check": ()}
+    given = {
+        "format": "onnx",
+        "input_size": (33, 47),
+        "output": "classes",
+        "check": (Path("a.jpg"), Path("b.jpg")),
+    }
+    assert exported == [
+        (Path("m.keras"), Path("served"), plain),
+        (Path("m.keras"), Path("m.onnx"), given),
+    ]
+
+
+def test_a_failed_proof_ends_in_one_line(exported, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
-        run(monkeypatch, model, "--out", tmp_path / "served", "--input-size", "1", "1")
+        run(monkeypatch, "m.keras", "--out", "m.onnx", "--format", "onnx", "--input-size", "1", "1")
     assert stop.value.code == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: the SavedModel's logits")
+    assert capsys.readouterr().err == "error: onnxruntime 1 computes other logits\n"
 
 
-def test_a_compact_file_takes_no_input_size(model, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "model.safetensors"
-    run(monkeypatch, model, "--out", out, "--format", "compact")
-    assert fcn_keras.load_model(out).count_params() == fcn_keras.load_model(model).count_params()
-    out.unlink()
-    with pytest.raises(SystemExit):
-        run(monkeypatch, model, "--out", out, "--format", "compact", "--input-size", "33", "47")
-    assert "error: --input-size is for a SavedModel" in capsys.readouterr().err
-    assert not out.exists()
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--format", "compact", "--input-size", "33", "47"],
+            "leave out --input-size and --output",
+        ),
+        (["--format", "litert", "--backend", "tensorflow"], "invalid choice 'tensorflow'"),
+        (["--out", "m.png"], "m.png must be named *.safetensors to hold"),
+    ],
+)
+def test_bad_input_is_one_line(model, monkeypatch, capsys, arguments, message):
+    out = ["--out", "m.safetensors", "--format", "compact"]
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, model, *out, *arguments)
+    error = capsys.readouterr().err
+    assert (stop.value.code, error.count("\n")) == (2, 1)
+    assert message in error
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_line(model, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    # A limit on the size of files stands for the full disk.
+    program = (
+        "import resource, fcn_keras_cli\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "fcn_keras_cli.main()"
+    )
+    out = tmp_path / "m.onnx"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "export",
+            str(model),
+            "--format",
+            "onnx",
+            "--out",
+            str(out),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
+        capture_output=True,
+        text=True,
+    )
+    line = f"error: {out} can't be written (File too large): fix this, then try again\n"
+    assert (done.returncode, done.stderr) == (1, line)
+    assert not list(tmp_path.iterdir())

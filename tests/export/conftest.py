@@ -10,7 +10,7 @@ def random_scores(model):
     """Gives every layer whose initial values would hide a mistake others."""
     random = np.random.default_rng(2)
     for layer in model.layers:
-        if layer.name.startswith(("score", "upscore")) and layer.trainable or "_bn" in layer.name:
+        if (layer.name.startswith(("score", "upscore")) and layer.trainable) or "_bn" in layer.name:
             for variable in layer.weights:
                 values = random.normal(size=variable.shape)
                 variable.assign(np.abs(values) + 0.5 if "variance" in variable.path else values)
