@@ -19,9 +19,17 @@ import keras, tensorflow as tf
 import fcn_keras
 from fcn_keras.export.job import finish
 source, path, height, width, output = sys.argv[1:]
+
+class Finish(keras.layers.Layer):
+    # Keras' argmax takes operators that LiteRT alone doesn't have.
+    def call(self, logits):
+        if output == "classes":
+            return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+        return finish(logits, output)
+
 model = keras.models.load_model(source, compile=False)
 image = keras.Input((int(height), int(width), 3), batch_size=1, name="images")
-keras.Model(image, finish(model(image), output)).export(path, format="litert", verbose=False)
+keras.Model(image, Finish()(model(image))).export(path, format="litert", verbose=False)
 """
 
 

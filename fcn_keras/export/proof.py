@@ -137,7 +137,7 @@ def _compute(model: keras.Model, images: list[np.ndarray]) -> tuple[list[np.ndar
     from fcn_keras.cpu import runtime
 
     predict, values = pure(model)
-    run = runtime.jit(predict)
+    run = runtime.tuned_jit(predict)
     values = [jax.device_put(value) for value in values]
     with jax.default_matmul_precision("highest"):
         logits = [np.asarray(run(values, image)) for image in images]

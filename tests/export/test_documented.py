@@ -15,7 +15,7 @@ from fcn_keras.data import read_image
 from fcn_keras.export import FORMATS, export_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
-PROGRAMS = dict(re.findall(r"^## (\w[\w ]*)\n.*?```python\n(.*?)```", PAGE, re.M | re.S))
+PROGRAMS = dict(re.findall(r"^## ([\w ]+)\n(?:(?!^## ).)*?```python\n(.*?)```", PAGE, re.M | re.S))
 FILES = {
     "ONNX Runtime": ("onnx", "model.onnx"),
     "OpenVINO": ("openvino", "model.xml"),

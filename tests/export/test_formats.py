@@ -15,11 +15,6 @@ from fcn_keras.export.proof import images_of, prove
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SIZE = (40, 56)
-SLOW = {"saved-model", "openvino", "litert", "stablehlo", "compact"}
-
-
-def params(*names):
-    return [pytest.param(x, marks=pytest.mark.slow) if x in SLOW else x for x in names]
 
 
 @pytest.fixture
@@ -36,7 +31,8 @@ def exported(model, photo, tmp_path):
     return export
 
 
-@pytest.mark.parametrize("name", params(*FORMATS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
 def test_a_broken_weight_fails_the_proof(model, photo, exported, name):
     bias = model.get_layer("score_fr").bias
     bias.assign(np.where(np.arange(6) == 2, 0.7071234, bias.value))
@@ -67,7 +63,7 @@ def replace_float(folder, value, other):
 
 
 @pytest.mark.parametrize("output", ["classes", "probabilities"])
-@pytest.mark.parametrize("name", params(*(name for name in FORMATS if FORMATS[name].extern)))
+@pytest.mark.parametrize("name", [name for name in FORMATS if FORMATS[name].extern])
 @pytest.mark.slow
 def test_other_outputs(model, photo, exported, name, output):
     done = exported(name, input_size=SIZE, output=output)
