@@ -1,4 +1,4 @@
-"""The programs of docs/deploy.md, run as they stand where nothing of ours can be imported."""
+"""The programs of docs/export.md, run as they stand where nothing of ours can be imported."""
 
 import importlib.util
 import re
@@ -14,7 +14,7 @@ import fcn_keras
 from fcn_keras.data import read_image
 from fcn_keras.export import FORMATS, export_model
 
-PAGE = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
 PROGRAMS = dict(re.findall(r"^## ([\w ]+)\n(?:(?!^## ).)*?```python\n(.*?)```", PAGE, re.M | re.S))
 FILES = {
     "ONNX Runtime": ("onnx", "model.onnx"),
@@ -28,7 +28,7 @@ KEEP = "\nnp.save('classes.npy', classes)\n"
 
 
 def test_every_format_is_documented():
-    assert PROGRAMS.keys() == FILES.keys()
+    assert PROGRAMS.keys() >= FILES.keys()
     for name in FORMATS:
         assert f"| `{name}` |" in PAGE
 
