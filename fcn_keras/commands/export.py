@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fcn_keras.commands import cli
-from fcn_keras.export.formats import FORMATS, FormatName
+from fcn_keras.export.formats import FormatName, find
 from fcn_keras_cli import fail
 
 
@@ -51,7 +51,7 @@ def main(options: Options) -> None:
             raise
         fail(str(error), 1)
     proof = done.proof
-    tolerance = FORMATS[options.format.replace("_", "-")].tolerance
+    tolerance = find(options.format).tolerance
     print(f"{done.path}: {done.bytes / 1e6:.1f} MB, {options.output}")
     print(
         f"Largest difference from the model, in {proof.runtime} alone: {proof.difference:.1e} of "

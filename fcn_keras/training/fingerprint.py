@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
-from fcn_keras.data import Source
+from fcn_keras.data import FileSource, Source
 from fcn_keras.errors import InputError
 
 
@@ -19,13 +19,10 @@ def fingerprint(source: Source) -> dict:
     Raises:
         InputError: a file is missing.
     """
-    samples = [[name] for name in source.ids]
-    if images := getattr(source, "images", None):
-        pairs = zip(images, source.masks, strict=True)
-        samples = [
-            [name, _size(image), _size(mask)]
-            for name, (image, mask) in zip(source.ids, pairs, strict=True)
-        ]
+    samples: list[list[str | int]] = [[name] for name in source.ids]
+    if isinstance(source, FileSource):
+        for sample, image, mask in zip(samples, source.images, source.masks, strict=True):
+            sample += [_size(image), _size(mask)]
     return {
         "classes": list(source.classes.names),
         "version": getattr(source, "version", None),

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -86,7 +87,7 @@ class _Collector:
         name = self._attribute(item, "name")
         return name if isinstance(name, str) else None
 
-    def _attribute(self, item: h5py.Group, key: str, default=None):
+    def _attribute(self, item: h5py.Group, key: str, default: Any = None) -> Any:
         if key not in item.attrs:
             return default
         attribute = item.attrs.get_id(key)

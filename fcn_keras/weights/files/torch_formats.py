@@ -46,8 +46,11 @@ def read_legacy(data: mmap.mmap) -> Contents:
         raise ValueError("is not marked little-endian; save it again on a little-endian machine")
     content, storages = load_pickle(data)
     keys, _ = load_pickle(data)
-    named = isinstance(keys, list) and all(type(key) is str for key in keys)
-    if not named or set(keys) != set(storages):
+    if (
+        not isinstance(keys, list)
+        or not all(type(key) is str for key in keys)
+        or set(keys) != set(storages)
+    ):
         raise ValueError("lists other storages than its tensors need; it is damaged")
     arrays, position = {}, data.tell()
     for key in keys:
