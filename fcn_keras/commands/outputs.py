@@ -96,7 +96,7 @@ class Outputs:
             if not item.is_video and self.ids(item).is_file()
         )
         with replacing(path) as draft:
-            draft.write_text(json.dumps(coco.annotations(masks, self.classes)))
+            draft.write_text(json.dumps(coco.dataset(masks, self.classes)))
 
     def _file(self, item: Item, ending: str) -> Path:
         return self.out / item.name.with_name(item.name.name + ending)

@@ -29,10 +29,12 @@ class Item:
 
     @property
     def is_video(self) -> bool:
+        """Whether its ending is a video's."""
         return self.source_name.lower().endswith(VIDEO_SUFFIXES)
 
     @property
     def source_name(self) -> str:
+        """The source as text."""
         return str(self.source)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import tyro
 
@@ -20,8 +20,11 @@ from fcn_keras.errors import InputError
 from fcn_keras_cli import fail
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from fcn_keras.commands.outputs import Outputs
-    from fcn_keras.inference import Segmenter
+    from fcn_keras.data.classes import ClassTable
+    from fcn_keras.inference import Segmentation, Segmenter
 
 MODEL_SUFFIXES = (".keras", ".safetensors")
 READERS = WRITERS = 2
@@ -67,6 +70,7 @@ class Options(cli.Options):
 
 
 def main(options: Options) -> None:
+    """Segments what is named, but for what an earlier run finished."""
     from fcn_keras.commands.outputs import Outputs
     from fcn_keras.inference import Segmenter
     from fcn_keras.storage import locked
@@ -135,11 +139,12 @@ class Run:
         failed: A line for each photo that could not be done.
     """
 
-    def __init__(self, segmenter: Segmenter, outputs: Outputs, console):
+    def __init__(self, segmenter: Segmenter, outputs: Outputs, console: Console):
         self.segmenter, self.outputs, self.console = segmenter, outputs, console
         self.failed: list[str] = []
 
     def __call__(self, items: Sequence[Item]) -> None:
+        """Segments all `items`, and writes what was asked for."""
         from fcn_keras.commands.progress import bar
 
         start, done = time.perf_counter(), 0
@@ -191,9 +196,10 @@ class Run:
             if item.is_video:
                 self._video(item)
         photos = [(item, image) for item, image in batch if image is not None]
-        found = []
         try:
-            found = self.segmenter.segment([image for _, image in photos])
+            found = cast(
+                "list[Segmentation]", self.segmenter.segment([image for _, image in photos])
+            )
         except InputError:  # one by one, to name it
             for item, image in photos:
                 with self._noting(item):
@@ -202,7 +208,7 @@ class Run:
         for (item, _), segmentation in zip(photos, found, strict=True):
             self._write(item, segmentation)
 
-    def _write(self, item: Item, segmentation) -> None:
+    def _write(self, item: Item, segmentation: Any) -> None:
         if self.outputs.probabilities:
             _ = segmentation.probabilities  # here, not in a thread that writes
         self.writing.append((item, self.writers.submit(self.outputs.write, item, segmentation)))
@@ -220,7 +226,7 @@ class Run:
         (target,) = self.outputs.files(item)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._noting(item):
-            overlay_video(self.segmenter, item.source, target, alpha=self.outputs.alpha)
+            overlay_video(self.segmenter, Path(item.source), target, alpha=self.outputs.alpha)
 
     @contextlib.contextmanager
     def _noting(self, item: Item) -> Iterator[None]:
@@ -237,7 +243,7 @@ class Run:
             self.failed.append(line if name in line else f"{name}: {line}")
 
 
-def _classes(file: Path | None):
+def _classes(file: Path | None) -> ClassTable | None:
     if file is None:
         return None
     from fcn_keras.data.class_list import read_classes

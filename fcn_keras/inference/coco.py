@@ -10,7 +10,7 @@ import numpy as np
 from fcn_keras.data.classes import ClassTable
 
 
-def annotations(masks: Iterable[tuple[str, np.ndarray]], classes: ClassTable) -> dict[str, Any]:
+def dataset(masks: Iterable[tuple[str, np.ndarray]], classes: ClassTable) -> dict[str, Any]:
     """For JSON: each class found in a photo is one annotation, a run-length encoded area.
 
     Args:

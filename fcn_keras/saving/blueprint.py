@@ -5,18 +5,23 @@ Nothing here is a Keras configuration, so reading one from a stranger can build 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.models import Design, build
 from fcn_keras.models.anatomy import read_design
+
+# Keras' own list of variables that wait for their values; it has no public name.
+_PENDING = "uninitialized_variables"
 
 POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
 _INTEGERS = ("num_classes", "backbone_width", "head_width")
@@ -75,7 +80,7 @@ def raise_up(blueprint: Mapping[str, Any], *, with_variables: bool = True) -> ke
         if with_variables:
             model = build(design)
         else:
-            with keras.StatelessScope(initialize_variables=False):
+            with shapes_only():
                 model = build(design)
     finally:
         keras.config.set_dtype_policy(before)
@@ -92,6 +97,18 @@ def raise_up(blueprint: Mapping[str, Any], *, with_variables: bool = True) -> ke
         raise TypeError("info is not a text")
     model.get_layer("crop").info = info
     return model
+
+
+@contextlib.contextmanager
+def shapes_only() -> Iterator[None]:
+    """Variables made in here have shapes but no values, and take no memory."""
+    before = list(global_state.get_global_attribute(_PENDING) or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        # Keras would give them values at the end of the next scope, whatever it is for.
+        global_state.set_global_attribute(_PENDING, before)
 
 
 def _plan(model: keras.Model) -> str:

@@ -13,6 +13,7 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
+from fcn_keras.saving.blueprint import shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
 
@@ -69,7 +70,7 @@ def _check_sizes(path: Path) -> None:
             raise ValueError(f"it unpacks to {sum(sizes.values())} bytes")
         config = json.loads(archive.read("config.json"))
     config["compile_config"] = None
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_only():
         model = keras.saving.deserialize_keras_object(config)
     needed = sum(math.prod(variable.shape) for variable in model.variables)
     if needed > sizes["model.weights.h5"]:  # at least a byte each

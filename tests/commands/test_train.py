@@ -83,7 +83,7 @@ def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     names = {path.name for path in workdir.iterdir()}
     files = {"best.keras", "config.json", "log.csv", "curves.png", "panel.png"}
-    assert names == files | {"checkpoints", "events"}
+    assert names == files | {"checkpoints", "events", "data.json", "last_row.json"}
     for picture in ("curves.png", "panel.png"):
         with Image.open(workdir / picture) as image:
             assert min(image.size) > 200
@@ -99,7 +99,7 @@ def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
     [
         (["--recipe", "nothing"], "no recipe named 'nothing'; choose from camvid_fcn8s,"),
         (["--recipe", "shaps"], "no recipe named 'shaps'; did you mean shapes?"),
-        (["--dataset", "cityscapes"], "no data set named 'cityscapes'; choose from shapes,"),
+        (["--dataset", "kitti"], "no data set named 'kitti'; choose from shapes,"),
         (["--dataset", "camvd"], "no data set named 'camvd'; did you mean camvid?"),
         (["--crop-size", "0"], "--crop-size 0 must be above 0"),
         (["--weights", "none.pth"], "none.pth"),

@@ -14,7 +14,7 @@ def test_examples_in_the_documentation():
 def test_areas_are_those_that_cocos_own_library_reads():
     maskApi = pytest.importorskip("pycocotools.mask")
     mask = np.random.default_rng(0).choice([0, 1, 2, VOID], (13, 17)).astype(np.uint8)
-    found = coco.annotations([("a.png", mask)], ClassTable.numbered(4))
+    found = coco.dataset([("a.png", mask)], ClassTable.numbered(4))
     assert [a["category_id"] for a in found["annotations"]] == [0, 1, 2]
     for annotation in found["annotations"]:
         encoded = maskApi.frPyObjects(annotation["segmentation"], 13, 17)

@@ -210,6 +210,15 @@ def test_hostile_plans_are_refused_before_anything_is_built(
     assert str(caught.value).isprintable()
 
 
+def test_variables_without_values_never_get_any():
+    with blueprint.shapes_only():
+        dense = keras.layers.Dense(3)
+        dense.build((None, 2))
+    with keras.StatelessScope():  # at its end Keras gives all that wait their values
+        keras.layers.Dense(3).build((None, 2))
+    assert dense.kernel._value is None
+
+
 def test_a_model_without_variables_takes_no_memory():
     """As wide as this it would take 100 TB."""
     plan = blueprint.draw(narrow())
