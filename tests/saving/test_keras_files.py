@@ -8,6 +8,7 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError, load_model
+from fcn_keras.saving.blueprint import shapes_only
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_a_compiled_model_loads(tmp_path):
 
 
 def test_wide_layers_without_weights_are_refused_unbuilt(written, tmp_path, monkeypatch):
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_only():
         wide = fcn_keras.fcn8s(3, backbone_width=1, head_width=10**6)
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("it was built"))
     path = rewrite(written, tmp_path / "model.keras", lambda _: wide.to_json())
