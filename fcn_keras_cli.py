@@ -18,7 +18,7 @@ BACKENDS = ("jax", "tensorflow", "torch")
 COMMANDS = {
     "train": "train a model on a data set",
     "evaluate": "score a model on a data set, each image at its own size",
-    "predict": "segment photos",
+    "predict": "segment photos and videos",
     "export": "write a model in another format, with a proof that it computes the same",
     "data": "fetch, check and look at a data set",
     "convert": "turn torchvision's VGG16 into weights for every FCN",

@@ -1,110 +1,267 @@
-"""Segments photos: a palette PNG of class ids and a blend over the photo for each."""
+"""Segments photos and videos: class ids, and a blend of their colours over the photo, for each."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
-from fcn_keras import InputError, Segmenter, viz
-from fcn_keras.commands import cli
-from fcn_keras.data import read_image
-from fcn_keras.data.classes import CAMVID, SHAPES, VOC, ClassTable, voc_color_map
-from fcn_keras.data.folder import IMAGE_SUFFIXES, read_classes
-from fcn_keras.storage import locked
+from fcn_keras.commands import cli, photos
+from fcn_keras.commands.photos import Item
+from fcn_keras.errors import InputError
+from fcn_keras_cli import fail
 
-TABLES = {len(table): table for table in (VOC, CAMVID, SHAPES)}
+if TYPE_CHECKING:
+    from fcn_keras.commands.outputs import Outputs
+    from fcn_keras.data.classes import ClassTable
+    from fcn_keras.inference import Segmentation, Segmenter
+
+MODEL_SUFFIXES = (".keras", ".safetensors")
+READERS = WRITERS = 2
+READ_AHEAD = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(cli.Options):
     """Options of prediction."""
 
-    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
-    """The .keras file, or a compact .safetensors file."""
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
-    """Photos, and folders of photos."""
-    out: Path
-    """Folder for NAME.png (class ids) and NAME_overlay.jpg."""
+    words: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] IMAGE...")
+    ]
+    """A .keras or compact .safetensors file (without one, the model that the package carries); then
+    photos, folders with their subfolders, patterns, videos and http(s) addresses."""
+    out: Path = Path("predictions")
+    """Folder for NAME.png (class ids) and NAME_overlay.jpg, or NAME_overlay.mp4."""
     classes: Path | None = None
-    """classes.txt with the colours; else those of VOC, CamVid or shapes, by the class count."""
+    """classes.txt with names and colours; else those that the model knows."""
     alpha: float = 0.4
     """Weight of the class colours in the blend."""
+    format: Literal["png", "npy", "json", "coco"] = "png"
+    """Class ids as NAME.png or NAME.npy, the classes' shares as NAME.json, or NAME.png and one
+    annotations.json in COCO's format."""
+    panel: bool = False
+    """Write NAME_panel.jpg too: photo, blend and the classes found."""
+    probabilities: bool = False
+    """Write NAME_probabilities.npy too, float16 (height, width, classes)."""
+    submission: Path | None = None
+    """Write the class ids into this folder too, in the layout of PASCAL VOC's server."""
+    flip: bool = False
+    """Average the prediction with that of the mirror image."""
+    scales: tuple[float, ...] = (1.0,)
+    """Average the predictions over these scales of the photo."""
+    batch_size: int = 1
+    """Photos of one padded size that run together."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
+    shard: str | None = None
+    """3/8 does the third of eight shares of the list, for as many machines."""
+    overwrite: bool = False
+    """Do photos again whose files are there and newer than photo and model."""
 
 
 def main(options: Options) -> None:
-    """Segments each photo and writes its pictures."""
-    console = Console()
-    photos = list_photos(options.images)
-    check_outputs(photos, options.out)
-    segment = Segmenter(options.model, bucket=options.bucket)
-    classes = class_table(segment.num_classes, options.classes)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    progress = Progress(*columns, console=console, disable=not console.is_terminal)
-    with locked(options.out, "--out"), progress as bar:
-        for path in bar.track(photos, description="photos"):
-            image = read_image(path)
-            mask = segment(image)
-            viz.save_mask(options.out / f"{path.stem}.png", mask, classes)
-            blend = viz.overlay(image, mask, classes, options.alpha)
-            viz.save_image(options.out / f"{path.stem}_overlay.jpg", blend)
-    console.print(
-        f"{len(photos)} photos segmented into {options.out}", highlight=False, soft_wrap=True
+    """Segments what is named and writes the results."""
+    from fcn_keras.commands.outputs import Outputs
+    from fcn_keras.inference import Segmenter
+    from fcn_keras.storage import locked
+
+    console = cli.console()
+    model, words = split_model(options.words)
+    items = list(photos.shard(photos.find(words, options.out), options.shard))
+    segmenter = Segmenter(
+        model,
+        classes=_classes(options.classes),
+        bucket=options.bucket,
+        batch_size=options.batch_size,
+        flip=options.flip,
+        scales=options.scales,
     )
+    outputs = Outputs(
+        options.out,
+        segmenter.classes,
+        options.format,
+        options.alpha,
+        options.panel,
+        options.probabilities,
+        options.submission,
+    )
+    _check(options, segmenter)
+    left = [i for i in items if options.overwrite or not outputs.finished(i, model)]
+    # Shares of one list may write into one folder.
+    lock = contextlib.nullcontext() if options.shard else locked(options.out, "--out")
+    with lock:
+        run = Run(segmenter, outputs, console)
+        run(left)
+        if options.format == "coco":
+            ending = f"-{options.shard.replace('/', '-of-')}" if options.shard else ""
+            outputs.write_coco(items, options.out / f"annotations{ending}.json")
+    if len(left) < len(items):
+        console.print(f"{len(items) - len(left)} were finished before; --overwrite does them again")
+    for line in run.failed:
+        print(f"error: {line}", file=sys.stderr)
+    if run.failed:
+        fail(f"{len(run.failed)} of {len(items)} could not be segmented", 1)
 
 
-def list_photos(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and the photos of the folders named.
-
-    Raises:
-        InputError: nothing is named, or a folder has no photos.
-    """
-    photos = []
-    for path in paths:
-        inside = [path]
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not inside:
-            raise InputError(f"folder {path} holds no photos ({', '.join(IMAGE_SUFFIXES)})")
-        photos += inside
-    if not photos:
-        raise InputError("no image is named: name photos, or folders of photos")
-    return photos
-
-
-def check_outputs(photos: Sequence[Path], out: Path) -> None:
-    """Raises `InputError` where a result would overwrite a photo or another's result."""
-    results: dict[str, Path] = {}
-    for path in photos:
-        if path.parent.resolve() == out.resolve():
-            raise InputError(f"--out {out} is the folder of image {path.name}: name another one")
-        if path.stem in results and not path.samefile(results[path.stem]):
-            raise InputError(
-                f"images {results[path.stem]} and {path} would both become {path.stem}.png: "
-                "predict them into different folders"
-            )
-        results[path.stem] = path
-
-
-def class_table(num_classes: int, file: Path | None) -> ClassTable:
-    """The colours to draw in: the file's, or those of the data set with as many classes.
+def split_model(words: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The model's file, and what to segment.
 
     Raises:
-        InputError: the file has another number of classes.
+        InputError: the first word is no model, and the package carries none.
     """
+    if words and words[0].endswith(MODEL_SUFFIXES):
+        return Path(words[0]), words[1:]
+    from fcn_keras import pretrained
+
+    carried = pretrained.names("fcn8s")
+    if not carried:
+        raise InputError(
+            "this version of fcn-keras carries no trained model: name a .keras or .safetensors "
+            "file in front of the photos"
+        )
+    return pretrained.FOLDER / f"{carried[0]}-fcn8s.safetensors", words
+
+
+class Run:
+    """Reads ahead, runs the model and writes behind it.
+
+    Attributes:
+        failed: A line for each photo that could not be done.
+    """
+
+    def __init__(self, segmenter: Segmenter, outputs: Outputs, console: Console):
+        self.segmenter, self.outputs, self.console = segmenter, outputs, console
+        self.failed: list[str] = []
+
+    def __call__(self, items: Sequence[Item]) -> None:
+        """Does the photos and videos in order."""
+        from fcn_keras.commands.progress import bar
+
+        start, done = time.perf_counter(), 0
+        with bar(self.console, "photos") as update, contextlib.ExitStack() as stack:
+            readers, self.writers = (ThreadPoolExecutor(count) for count in (READERS, WRITERS))
+            for pool in (self.writers, readers):
+                stack.callback(pool.shutdown, cancel_futures=True)
+            self.writing: deque[tuple[Item, Future]] = deque()
+            for batch in self._batches(self._read(readers, items)):
+                self._segment(batch)
+                done += len(batch)
+                update(done, len(items))
+            self._settle(0)
+        seconds = time.perf_counter() - start
+        count = len(items) - len(self.failed)
+        rate = f", {count / seconds:.1f} a second" if count else ""
+        self.console.print(
+            f"{count} photos segmented into {self.outputs.out}{rate}", soft_wrap=True
+        )
+
+    def _read(self, readers: ThreadPoolExecutor, items: Sequence[Item]) -> Iterator[tuple]:
+        from fcn_keras.inference.inputs import read_photo
+
+        waiting: deque[tuple[Item, Future | None]] = deque()
+        for item in items:
+            future = None if item.is_video else readers.submit(read_photo, item.source)
+            waiting.append((item, future))
+            if len(waiting) > READ_AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _batches(self, read: Iterator[tuple]) -> Iterator[list]:
+        """Photos that were read, some together so that those of one size are among them."""
+        size = 4 * self.segmenter.batch_size if self.segmenter.batch_size > 1 else 1
+        batch = []
+        for item, future in read:
+            image = None
+            with self._noting(item):
+                image = future and future.result()
+            batch.append((item, image))
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _segment(self, batch: list) -> None:
+        for item, _ in batch:
+            if item.is_video:
+                self._video(item)
+        photos = [(item, image) for item, image in batch if image is not None]
+        try:
+            found = self.segmenter.segment([image for _, image in photos])
+        except InputError:  # one by one, to name it
+            for item, image in photos:
+                with self._noting(item):
+                    self._write(item, self.segmenter.segment(image))
+            return
+        for (item, _), segmentation in zip(photos, found, strict=True):
+            self._write(item, segmentation)
+
+    def _write(self, item: Item, segmentation: Segmentation) -> None:
+        if self.outputs.probabilities:
+            _ = segmentation.probabilities  # here, not in a thread that writes
+        self.writing.append((item, self.writers.submit(self.outputs.write, item, segmentation)))
+        self._settle(2 * WRITERS)
+
+    def _settle(self, most: int) -> None:
+        """Waits until at most so many photos are still being written."""
+        while len(self.writing) > most:
+            _, future = self.writing.popleft()
+            future.result()  # what can't be written ends the run
+
+    def _video(self, item: Item) -> None:
+        from fcn_keras.inference.video import overlay_video
+
+        (target,) = self.outputs.files(item)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._noting(item):
+            overlay_video(self.segmenter, Path(item.source), target, alpha=self.outputs.alpha)
+
+    @contextlib.contextmanager
+    def _noting(self, item: Item) -> Iterator[None]:
+        """A photo that can't be read or run is named at the end."""
+        from fcn_keras.storage import SaveError
+
+        try:
+            yield
+        except SaveError:
+            raise
+        except (InputError, OSError) as error:
+            line = cli.describe(error)
+            name = item.source_name
+            self.failed.append(line if name in line else f"{name}: {line}")
+
+
+def _classes(file: Path | None) -> ClassTable | None:
     if file is None:
-        colors = tuple(map(tuple, voc_color_map()[:num_classes].tolist()))
-        names = tuple(f"class {index}" for index in range(num_classes))
-        return TABLES.get(num_classes) or ClassTable("unnamed", names, colors)
-    table, _ = read_classes(file)
-    if len(table) != num_classes:
-        raise InputError(f"{file} has {len(table)} classes, but the model has {num_classes}")
-    return table
+        return None
+    from fcn_keras.data.class_list import read_classes
+
+    return read_classes(file)[0]
+
+
+def _check(options: Options, segmenter: Segmenter) -> None:
+    from fcn_keras.saving import describe
+
+    if options.submission is not None and segmenter.num_classes != 21:
+        raise InputError(
+            f"submission={options.submission} needs a model of VOC's 21 classes, but this one has "
+            f"{segmenter.num_classes}"
+        )
+    if options.classes is None and not describe(segmenter.model).named:
+        cli.console().print(
+            "The model doesn't know the names of its classes, so they are numbered; --classes FILE "
+            "names them.",
+            soft_wrap=True,
+        )
 
 
 def run() -> None:

@@ -12,12 +12,15 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.evaluation import Scores
@@ -39,12 +42,21 @@ def bar(
 
     Shows nothing where the output is not a terminal.
     """
-    columns = (DownloadColumn(), TransferSpeedColumn()) if transfer else (MofNCompleteColumn(),)
+    columns = (
+        (DownloadColumn(), TransferSpeedColumn()) if transfer else (MofNCompleteColumn(), _Rate())
+    )
     text = TextColumn("{task.description}", markup=False)
     columns = (text, BarColumn(), *columns, TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "")
 
 
 class ConsoleReporter(Reporter):
