@@ -87,10 +87,18 @@ class Segmenter:
     def __call__(self, photo: Photo) -> np.ndarray: ...
     @overload
     def __call__(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
+    @overload
+    def __call__(self, photo: Photo) -> np.ndarray: ...
+    @overload
+    def __call__(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def __call__(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
         """The class map uint8 ``(H, W)``."""
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_classes, images)])
 
+    @overload
+    def logits(self, photo: Photo) -> np.ndarray: ...
+    @overload
+    def logits(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def logits(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
         """The scores, float32 ``(H, W, C)``.
 
@@ -98,11 +106,19 @@ class Segmenter:
         """
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_logits, images)])
 
+    @overload
+    def probabilities(self, photo: Photo) -> np.ndarray: ...
+    @overload
+    def probabilities(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def probabilities(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
         """The probabilities of the classes, float32 ``(H, W, C)``."""
         logits = self.logits(photo)
         return list(map(softmax, logits)) if isinstance(logits, list) else softmax(logits)
 
+    @overload
+    def segment(self, photo: Photo) -> Segmentation: ...
+    @overload
+    def segment(self, photo: Sequence[Photo]) -> list[Segmentation]: ...
     def segment(self, photo: Photo | Sequence[Photo]) -> Segmentation | list[Segmentation]:
         """The class map with confidence, names, shares, pictures and polygons."""
         return self._each(photo, self._segment)

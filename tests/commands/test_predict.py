@@ -307,8 +307,9 @@ def test_a_second_start_finds_the_compiled_programs(model, tmp_path):
     def programs():
         command = [sys.executable, "-m", "experiments.predict", model, path, "--out", tmp_path]
         subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True)
-        return sorted((tmp_path / "cache" / "fcn-keras" / "compiled").glob("*-cache"))
+        # Small programs are kept or not by how long they took to compile.
+        return sorted((tmp_path / "cache" / "fcn-keras" / "compiled").glob("jit_step*-cache"))
 
     first = programs()
-    assert any("jit_step" in file.name for file in first)
+    assert first
     assert programs() == first
