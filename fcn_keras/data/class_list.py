@@ -77,7 +77,7 @@ def _parse(text: str, index: int) -> tuple[str, Color | None]:
             raise ValueError(f"class ids count from 0 in the order of the lines: this is {index}")
     words = [word for word in re.split(r"[\s,;]+", text) if word]
     for start in (len(words) - 1, 0):
-        if match := _HEX.fullmatch(words[start]):
+        if words and (match := _HEX.fullmatch(words[start])):
             del words[start]
             red, green, blue = bytes.fromhex(match[1])
             return _name(words), (red, green, blue)

@@ -134,7 +134,7 @@ class RunFolder:
 
     def read_row(self, step: int) -> dict | None:
         """The row that was kept of the validation after `step`; None if there is none."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             record = json.loads(self.row.read_text())
             if record["row"]["step"] == step and checksum(record["row"]) == record["checksum"]:
                 return record["row"]

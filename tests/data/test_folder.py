@@ -314,3 +314,10 @@ def test_sizes_are_those_of_the_upright_picture(tmp_path):
     assert read_size(tmp_path / "a.jpg") == (7, 5)
     Image.new("RGB", (7, 5)).save(tmp_path / "b.jpg")
     assert read_size(tmp_path / "b.jpg") == (5, 7)
+
+
+@pytest.mark.parametrize("line", [";", ", ,", '""', ":"])
+def test_a_line_without_a_word_is_no_class(tmp_path, line):
+    (tmp_path / "classes.txt").write_text(f"a\n{line}\nb\n")
+    with pytest.raises(InputError, match=r"classes.txt line 2 is .*; write `name` or"):
+        read_classes(tmp_path / "classes.txt")

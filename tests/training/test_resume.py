@@ -9,6 +9,7 @@ import pytest
 from fcn_keras import InputError
 from fcn_keras.training import train
 from fcn_keras.training.log import read_log
+from fcn_keras.training.run_folder import RunFolder
 
 
 class Interrupt(Exception):
@@ -155,3 +156,12 @@ def test_the_best_model_of_a_finished_run_is_made_again(config, whole, tmp_path)
     assert result.best_mean_iou == rows[-1]["mean_iou"]
     assert rows[-1]["train_loss"] == read_log(whole.folder.log)[-1]["train_loss"]
     assert (run / "best.keras").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"row": 3}', "[" * 100_000, "\x00\xff"])
+def test_a_damaged_row_is_no_row(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.write_row({"step": 3, "mean_iou": 0.5})
+    assert folder.read_row(3) == {"step": 3, "mean_iou": 0.5} and folder.read_row(6) is None
+    folder.row.write_text(text)
+    assert folder.read_row(3) is None

@@ -266,3 +266,29 @@ def test_names_of_other_types_are_no_names(tmp_path, value):
         group["0"] = np.zeros(3)
         group.attrs["name"] = value
     assert list(read_tensors(tmp_path / "a.h5")) == ["layers/a/vars/0"]
+
+
+@pytest.mark.parametrize("length", [0, 2**64 - 16, 2**64 - 1])
+def test_a_string_without_an_end_is_refused(tmp_path, length):
+    """libhdf5 would look for the next one at the same place for ever."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/a/vars")
+        group.attrs["name"] = "a"
+        group["0"] = np.zeros(3)
+    content = path.read_bytes()
+    first = content.index(b"GCOL") + 16
+    header = (0).to_bytes(8, "little") + length.to_bytes(8, "little")
+    path.write_bytes(content[:first] + header + content[first + 16 :])
+    with pytest.raises(InputError, match="is a damaged HDF5 file"):
+        read_tensors(path)
+
+
+def test_other_sizes_of_addresses_are_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["0"] = np.zeros(3)
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    content[14] = 4
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(InputError, match="has no 8-byte addresses and lengths"):
+        read_tensors(tmp_path / "a.h5")

@@ -12,6 +12,7 @@ open only what you trust.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -26,7 +27,9 @@ from fcn_keras.weights.files.torch_names import Refused
 from fcn_keras.weights.rules import Normalization
 
 H5_START = b"\x89HDF\r\n\x1a\n"
+HEAP_START = b"GCOL\x01\x00\x00\x00"
 MAX_DEPTH = 32
+MAX_STRINGS = 1_000_000
 MAX_ATTRIBUTE_BYTES = 1 << 16
 
 
@@ -41,6 +44,7 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
             absurdly, or refers to another file.
     """
     try:
+        _check_heaps(path)
         with h5py.File(path) as file:
             root = file
             if "model_weights" in file:
@@ -54,6 +58,31 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # h5py raises many kinds for a damaged file
         raise ValueError("is a damaged HDF5 file; fetch it again") from error
     return collector.tensors
+
+
+def _check_heaps(path: Path) -> None:
+    """Walks the heaps that strings lie in: libhdf5 never ends on an object of no length in one.
+
+    Source of the layout: "HDF5 File Format Specification", version 3.0, sections II and III.E.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        sizes = data[13:15] if data[8] < 2 else data[9:11]
+        if sizes != b"\x08\x08":
+            raise Refused("has no 8-byte addresses and lengths, as Keras writes them")
+        start, seen = data.find(HEAP_START), 0
+        while start >= 0:
+            end = min(start + int.from_bytes(data[start + 8 : start + 16], "little"), len(data))
+            place = start + 16
+            while place + 16 <= end:
+                index = int.from_bytes(data[place : place + 2], "little")
+                length = int.from_bytes(data[place + 8 : place + 16], "little")
+                # Object 0 is what is free, with its header.
+                step = length if index == 0 else 16 + length + -length % 8
+                seen += 1
+                if not 16 <= step <= end - place or seen > MAX_STRINGS:
+                    raise Refused("is a damaged HDF5 file; fetch it again")
+                place += step
+            start = data.find(HEAP_START, start + 1)
 
 
 class _Collector:
