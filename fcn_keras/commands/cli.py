@@ -74,7 +74,6 @@ def run(main: Callable[[Any], None], options: Any, description: str, default: An
         parsed = _parse(options, program(command), description, default)
         load_package()
         _keep_compiled_programs()
-        _prepare()
         main(parsed)
     except KeyboardInterrupt:
         stopped()
@@ -130,12 +129,6 @@ def _first_lines(box: str) -> str:
         rows = rows[1:]
     shown = itertools.takewhile(lambda row: row.strip("─-"), rows)
     return " ".join(shown).removeprefix("Error parsing Options: ")
-
-
-def _prepare() -> None:
-    from fcn_keras import cpu
-
-    cpu.prepare()
 
 
 def _keep_compiled_programs() -> None:

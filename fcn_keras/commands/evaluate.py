@@ -31,11 +31,13 @@ class Options(cli.DataOptions):
 
 def main(options: Options) -> None:
     """Scores the model and prints the table."""
+    from fcn_keras import cpu
     from fcn_keras.commands.progress import bar, scores_table
     from fcn_keras.data import open_dataset
     from fcn_keras.evaluation import Evaluator
     from fcn_keras.saving import describe, load_model
 
+    cpu.prepare()
     console = cli.console()
     source = open_dataset(options.dataset, options.data_dir, options.split)
     model = load_model(options.model)

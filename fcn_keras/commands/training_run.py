@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from rich.console import Console
 
-from fcn_keras import Segmenter, viz
+from fcn_keras import Segmenter, cpu, viz
 from fcn_keras.commands import cli
 from fcn_keras.commands.events import EventReporter
 from fcn_keras.commands.flags import name_flags
@@ -54,6 +54,7 @@ def train_and_show(options: Options) -> None:
         if options.workdir is None:
             raise InputError("--distributed needs --workdir, one folder that all processes see")
         distributed.initialize()
+    cpu.prepare()
     workdir = options.workdir or (_newest if options.resume else _new)(options.recipe)
     console = cli.console(quiet=jax.process_index() > 0)
     console.print(f"Run folder: {workdir}", soft_wrap=True)

@@ -21,7 +21,7 @@ import numpy as np
 from fcn_keras.data import open_dataset
 from fcn_keras.evaluation import Evaluator
 from fcn_keras.training import Reporter, TrainConfig, distributed, train
-from fcn_keras.training.setup import Devices, build_model
+from fcn_keras.training.setup import Devices, augmentation_of, build_model
 
 
 class Losses(Reporter):
@@ -60,7 +60,7 @@ def measure(run: Path, data: Path) -> dict:
     config, reporter = configuration(data), Losses()
     devices = Devices(config)
     source = open_dataset(config.dataset, config.data_dir, "train")
-    _, indices = next(devices.batches(config, source, 0))
+    _, indices = next(devices.batches(config, source, 0, augmentation_of(config)))
     result = train(config, run, reporter=reporter)
     return {
         "devices": jax.device_count(),

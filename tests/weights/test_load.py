@@ -248,7 +248,7 @@ def test_another_model_is_refused(save):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\x89HDF\r\n\x1a\n" + bytes(100), "damaged HDF5"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(5) + b"\x08\x08" + bytes(93), "damaged HDF5"),
         (b"\xff\xff\0\0\0\0\0\0{", "damaged safetensors"),
         (b"\x02\0\0\0\0\0\0\0{}", "holds 0 tensors"),
     ],
