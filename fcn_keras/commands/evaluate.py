@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fcn_keras.commands import cli
 from fcn_keras.storage import replacing
@@ -17,6 +18,8 @@ class Options(cli.DataOptions):
     """Split to score."""
     json: Path | None = None
     """Write the scores to this file too."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
     """Images that run together, once padded to one size."""
     bucket: int = 128
@@ -35,12 +38,17 @@ def main(options: Options) -> None:
     from fcn_keras.commands.progress import bar, scores_table
     from fcn_keras.data import open_dataset
     from fcn_keras.evaluation import Evaluator
+    from fcn_keras.inference.precision import in_precision
     from fcn_keras.saving import describe, load_model
 
     cpu.prepare()
     console = cli.console()
+    if warning := cpu.slow_precision(options.precision):
+        console.print(warning, soft_wrap=True)
     source = open_dataset(options.dataset, options.data_dir, options.split)
     model = load_model(options.model)
+    if options.precision is not None:
+        model = in_precision(model, options.precision)
     known = describe(model)
     if known.named and known.classes.names != source.classes.names:
         console.print(

@@ -59,6 +59,8 @@ class Options(cli.Options):
     """Average the prediction with that of the mirror image."""
     scales: tuple[float, ...] = (1.0,)
     """Average the predictions over these scales of the photo."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
     """Photos of one padded size that run together."""
     bucket: int = 128
@@ -71,11 +73,14 @@ class Options(cli.Options):
 
 def main(options: Options) -> None:
     """Segments what is named, but for what an earlier run finished."""
+    from fcn_keras import cpu
     from fcn_keras.commands.outputs import Outputs
     from fcn_keras.inference import Segmenter
     from fcn_keras.storage import locked
 
     console = cli.console()
+    if warning := cpu.slow_precision(options.precision):
+        console.print(warning, soft_wrap=True)
     model, words = split_model(options.words)
     items = list(photos.shard(photos.find(words, options.out), options.shard))
     segmenter = Segmenter(
@@ -85,6 +90,7 @@ def main(options: Options) -> None:
         batch_size=options.batch_size,
         flip=options.flip,
         scales=options.scales,
+        precision=options.precision,
     )
     outputs = Outputs(
         options.out,

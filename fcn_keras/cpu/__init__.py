@@ -15,7 +15,15 @@ import keras
 
 from fcn_keras.cpu.switches import ALGORITHMS, turn_off, turned_on
 
-__all__ = ["ALGORITHMS", "in_use", "multiplies_bfloat16", "prepare", "turn_off", "turned_on"]
+__all__ = [
+    "ALGORITHMS",
+    "in_use",
+    "multiplies_bfloat16",
+    "prepare",
+    "slow_precision",
+    "turn_off",
+    "turned_on",
+]
 
 
 LEAVE_PROCESS = "FCN_KERAS_LEAVE_PROCESS"
@@ -52,6 +60,18 @@ def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+def slow_precision(precision: str | None) -> str | None:
+    """A warning, where JAX computes on a CPU that `precision` makes slower."""
+    if precision != "bfloat16" or multiplies_bfloat16():
+        return None
+    if keras.backend.backend() != "jax" or not _runtime().on_cpu():
+        return None
+    return (
+        'Warning: precision "bfloat16" is slower than "float32" on this CPU, which has no '
+        "instructions for it."
+    )
 
 
 def _runtime():

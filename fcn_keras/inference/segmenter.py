@@ -18,6 +18,7 @@ from fcn_keras.inference.compiled import bind
 from fcn_keras.inference.inputs import Photo, read_photo
 from fcn_keras.inference.large import LargePhotos, softmax
 from fcn_keras.inference.padding import pad, runner
+from fcn_keras.inference.precision import Precision, in_precision
 from fcn_keras.inference.segmentation import Segmentation
 from fcn_keras.inference.tta import averaged
 from fcn_keras.saving import describe, load_model, num_classes
@@ -43,6 +44,9 @@ class Segmenter:
         batch_size: So many photos of a list run together.
         flip: Average the predictions of the photo and of its mirror image.
         scales: Average the predictions over these scales of the photo.
+        precision: ``"bfloat16"`` is quicker where `fcn_keras.cpu.multiplies_bfloat16` says so and
+            on accelerators; the weights of the model are copied for it. None leaves the model as it
+            was built: float32, or bfloat16 after a training in that.
 
     Raises:
         InputError: the file can't be read, or is not a segmentation model, or an argument has a
@@ -58,6 +62,7 @@ class Segmenter:
         batch_size: int = 1,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
+        precision: Precision | None = None,
     ):
         cpu.prepare()
         if batch_size < 1:
@@ -72,6 +77,8 @@ class Segmenter:
                 f"classes has {len(self.classes)} classes, but model {self.model.name} has "
                 f"{self.num_classes}: give one for each of its scores"
             )
+        if precision is not None:
+            self.model = in_precision(self.model, precision)
         self.bucket, self.batch_size = bucket, batch_size
         self._views = {"flip": flip, "scales": tuple(scales)}
         predict, self._fill = runner(self.model, bucket)

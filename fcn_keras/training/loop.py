@@ -16,7 +16,6 @@ import numpy as np
 
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
-from fcn_keras.cpu.runtime import on_cpu
 from fcn_keras.data import Subset, open_dataset, steps_per_epoch
 from fcn_keras.data.labels import balanced_weights, require_labels
 from fcn_keras.errors import InputError
@@ -142,11 +141,8 @@ class _Loop:
         annotate(self.model, self.info)  # now, so that names that can't be kept end no long run
         self.schedule = make_schedule(config, self.last_step)
         self.optimizer = make_optimizer(config, self.last_step)
-        if config.precision == "bfloat16" and on_cpu() and not cpu.multiplies_bfloat16():
-            self.reporter.message(
-                'Warning: precision "bfloat16" is slower than "float32" on this CPU, which has no '
-                "instructions for it."
-            )
+        if warning := cpu.slow_precision(config.precision):
+            self.reporter.message(warning)
         self.evaluator = Evaluator(
             self.model, batch_size=config.eval_batch_size, bucket=config.bucket
         )

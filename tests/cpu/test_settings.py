@@ -79,3 +79,11 @@ def test_only_prepare_changes_the_process(call, setting, expected, monkeypatch):
     script = SCRIPT.format(call=call)
     done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE)
     assert done.stdout.decode().strip() == expected
+
+
+def test_bfloat16_is_warned_of_where_the_cpu_lacks_it(monkeypatch):
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: False)
+    assert "slower than" in cpu.slow_precision("bfloat16")
+    assert cpu.slow_precision("float32") is cpu.slow_precision(None) is None
+    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
+    assert cpu.slow_precision("bfloat16") is None

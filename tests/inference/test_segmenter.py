@@ -204,3 +204,20 @@ def test_wrong_classes_and_options_are_named(model):
         Segmenter(model, batch_size=0)
     with pytest.raises(InputError, match=r"scales=\(\)"):
         Segmenter(model, scales=())
+
+
+def test_bfloat16_is_near_and_leaves_the_model_as_it_was(model):
+    image = photo(37, 53)
+    exact = Segmenter(model).logits(image)
+    segmenter = Segmenter(model, precision="bfloat16")
+    assert segmenter.model.get_layer("fc6").compute_dtype == "bfloat16"
+    assert model.get_layer("fc6").compute_dtype == "float32"
+    rounded = segmenter.logits(image)
+    assert rounded.dtype == np.float32
+    # A bfloat16 has 8 bits of mantissa; a dozen layers round.
+    assert 1e-6 < np.abs(rounded - exact).max() / np.ptp(exact) < 0.03
+    np.testing.assert_array_equal(
+        Segmenter(segmenter.model, precision="float32").logits(image), exact
+    )
+    with pytest.raises(InputError, match="precision='float16' is not one of float32, bfloat16"):
+        Segmenter(model, precision="float16")
