@@ -28,6 +28,7 @@ COMMANDS = {
 HEAVY = (
     "fcn_keras",
     "fcn_keras.data",
+    "fcn_keras.data.annotations",
     "fcn_keras.export",
     "fcn_keras.models",
     "fcn_keras.training",

@@ -1,16 +1,17 @@
-"""Fetch a data set, check its files, and look at what the network will see of it."""
+"""Fetch or convert a data set, check its files, and look at what the network will see of it."""
 
 import json
 import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.table import Table
 
 from fcn_keras.commands import cli
+from fcn_keras.data.annotations.names import Crowd, Format, Overlap, Unlabelled
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.data.source import FileSource
 from fcn_keras.storage import replacing
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SMALL_VIEW = 4  # photos so many crops wide and high show the network little of themselves
 VGG16 = "vgg16-397923af.pth"
+PASSED = ("images", "classes", "unlabelled", "overlap", "crowd", "link", "overwrite")
 
 console = cli.console()
 
@@ -67,6 +69,34 @@ class Download(cli.Options):
     """voc2012 (2.0 GB) and sbd (1.4 GB, adds the trainaug split)."""
     data_dir: Path = Path("data")
     """Folder to unpack into."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(cli.Options):
+    """Turn annotation files of another program into a folder for --dataset folder."""
+
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
+    """The annotation file, or the folder that the program saved or exported."""
+    from_: Annotated[Format, tyro.conf.arg(name="from")]
+    """Whose format it is: CVAT's is "CVAT for images 1.1", YOLO's is that of segmentation, VOC's is
+    pictures of classes."""
+    out: Path
+    """Data folder to write, such as mydata."""
+    images: Path | None = None
+    """Folder of the photos, if they aren't near the annotations."""
+    classes: Path | None = None
+    """File that chooses, merges and colours classes: docs/data.md has the form of its lines."""
+    unlabelled: Unlabelled = "background"
+    """What pixels without an object are."""
+    overlap: Overlap | None = None
+    """Which of two objects is on top. Default: later for labelme and cvat, smaller for coco and
+    yolo."""
+    crowd: Crowd = "class"
+    """Whether COCO's crowd areas are their class, under all else, or void."""
+    link: bool = False
+    """Link to the photos rather than copy them."""
+    overwrite: bool = False
+    """Replace files that are there with other contents; otherwise they stay."""
 
 
 def check(options: Check) -> None:
@@ -168,17 +198,53 @@ def download(options: Download) -> None:
         console.print(f"{name} is in {folder}", soft_wrap=True)
 
 
-def main(options: Check | Browse | Download) -> None:
+def convert(options: Convert) -> None:
+    """Converts annotation files, and says what became of them."""
+    from fcn_keras.commands.progress import bar
+    from fcn_keras.data import annotations
+
+    settings = {name: value for name, value in vars(options).items() if name in PASSED}
+    with bar(console, "photos") as update:
+        report = annotations.convert(
+            options.source, options.out, options.from_, **settings, progress=update
+        )
+    objects = ", ".join(f"{name} {count}" for name, count in report.objects.items())
+    lines = [f"photos: {report.photos}, objects: {objects or 'none'}"]
+    if options.from_ != "voc":
+        lines.append(f"where objects overlap, the {report.overlap} one is on top")
+    lines += [f"left out: {name}: {count}" for name, count in report.skipped.items()]
+    if report.left_out:
+        listed = ", ".join(f"{name} {count}" for name, count in report.left_out.items())
+        lines.append(f"left out, in no line of {options.classes}: {listed}")
+    if report.empty:
+        fate = "all background" if options.unlabelled == "background" else "left out"
+        lines.append(
+            f"photos without an object: {len(report.empty)}, such as {report.empty[0]}, {fate}"
+        )
+    if report.kept:
+        lines.append(
+            f"Warning: {len(report.kept)} files differ from these annotations and stayed, such as "
+            f"{report.kept[0]}; --overwrite replaces them"
+        )
+    check = f"{program('data')} check --dataset folder --data-dir {shlex.quote(str(options.out))}"
+    lines.append(f"To check them:\n  {check} --picture check.png")
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def main(options: Check | Browse | Convert | Download) -> None:
     """Does what the subcommand says."""
     match options:
         case Check():
             check(options)
         case Browse():
             browse(options)
+        case Convert():
+            convert(options)
         case Download():
             download(options)
 
 
 def run() -> None:
     """The command."""
-    cli.run(main, Check | Browse | Download, __doc__, default=tyro.MISSING)
+    cli.run(main, Check | Browse | Convert | Download, __doc__, default=tyro.MISSING)

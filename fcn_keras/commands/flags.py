@@ -43,7 +43,7 @@ def flags(options: typing.Any) -> list[str]:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
 def renew(arguments: Iterable[str]) -> list[str]:

@@ -38,11 +38,10 @@ def read_classes(path: Path) -> tuple[ClassTable, bool]:
     colors: list[Color | None] = []
     where: list[int] = []  # line numbers
     for number, line in enumerate(lines, 1):
-        text = _COMMENT.sub("", line).strip()
-        if not text:
+        if not (text := without_comment(line)):
             continue
         try:
-            name, color = _parse(text, len(names))
+            name, color = parse_class(text, len(names))
         except ValueError as error:
             raise InputError(f"class list {path} line {number} is {text!r}; {error}") from None
         names.append(name)
@@ -63,8 +62,13 @@ def read_classes(path: Path) -> tuple[ClassTable, bool]:
     return ClassTable(path.parent.name, tuple(names), tuple(given) or default), bool(given)
 
 
-def _parse(text: str, index: int) -> tuple[str, Color | None]:
-    """The name and the colour in a line of class number `index`.
+def without_comment(line: str) -> str:
+    """What a line says to programs."""
+    return _COMMENT.sub("", line).strip()
+
+
+def parse_class(text: str, index: int) -> tuple[str, Color | None]:
+    """The name and the colour in a line, without comment, of class number `index`.
 
     Raises:
         ValueError: what is wrong with it.

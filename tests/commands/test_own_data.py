@@ -1,5 +1,6 @@
 """The walk-through of docs/data.md, done word for word with 24 photos."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcn_keras.commands import data
 from fcn_keras.data import open_dataset
 from fcn_keras.data.classes import CAMVID, VOID, VOID_COLOR
 from fcn_keras.data.images import read_mask
@@ -42,10 +44,10 @@ def test_the_walk_through_has_its_parts():
 @pytest.mark.slow
 def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
     classes, *commands = walk_through()
-    data = tmp_path / "mydata"
+    mydata = tmp_path / "mydata"
     for folder in ("images", "masks"):
-        (data / folder).mkdir(parents=True)
-    (data / "classes.txt").write_text(classes)
+        (mydata / folder).mkdir(parents=True)
+    (mydata / "classes.txt").write_text(classes)
     colors = np.zeros((256, 3), np.uint8)
     colors[CAMVID.names.index("road")] = (128, 64, 128)
     colors[CAMVID.names.index("building")] = (200, 30, 30)  # the sheds
@@ -53,9 +55,9 @@ def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
     source = open_dataset("camvid", shared_data / "CamVid", "train")
     for number, index in enumerate(range(0, len(source), len(source) // 24), 1):
         image, mask = source[index]
-        Image.fromarray(image).resize(SIZE).save(data / f"images/IMG_{number:02d}.jpg")
+        Image.fromarray(image).resize(SIZE).save(mydata / f"images/IMG_{number:02d}.jpg")
         small = np.asarray(Image.fromarray(mask).resize(SIZE, Image.Resampling.NEAREST))
-        Image.fromarray(colors[small]).save(data / f"masks/IMG_{number:02d}.png")
+        Image.fromarray(colors[small]).save(mydata / f"masks/IMG_{number:02d}.png")
         if number == 24:
             break
     (tmp_path / "vgg16-397923af.pth").symlink_to(shared_weights)
@@ -81,5 +83,27 @@ def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
     assert commands[1] == f"{suggested} --workdir myrun"
     rows = read_log(tmp_path / "myrun/log.csv")
     assert max(row["mean_iou"] for row in rows) > 0.6
-    assert rows[-1]["epoch"] == rows[-1]["step"] // (len(open_dataset("folder", data)) // 4)
+    assert rows[-1]["epoch"] == rows[-1]["step"] // (len(open_dataset("folder", mydata)) // 4)
     assert read_mask(tmp_path / "predictions/IMG_07.png", 3).shape == SIZE[::-1]
+
+
+def test_convert_says_what_it_did_and_how_to_check_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Image.new("RGB", (16, 16)).save("in/a.jpg")
+    points = [[1, 1], [9, 1], [9, 9]]
+    shapes = [{"label": label, "points": points} for label in ("car", "tree")]
+    record = {"imagePath": "a.jpg", "imageHeight": 16, "imageWidth": 16, "shapes": shapes}
+    Path("in/a.json").write_text(json.dumps(record))
+    Path("list.txt").write_text("car\n")
+    command = ["data", "convert", "in", "--from", "labelme", "--out", "my data"]
+    monkeypatch.setattr("sys.argv", [*command, "--classes", "list.txt"])
+    data.run()
+    assert capsys.readouterr().out.splitlines() == [
+        "photos: 1, objects: car 1",
+        "where objects overlap, the later one is on top",
+        "left out, in no line of list.txt: tree 1",
+        "To check them:",
+        "  python -m experiments.data check --dataset folder --data-dir 'my data'"
+        " --picture check.png",
+    ]

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 from scipy.io import savemat
 
 from fcn_keras import InputError, data, fcn32s, load_model
-from fcn_keras.data import archives, folder, images, pairs, voc
+from fcn_keras.data import annotations, archives, folder, images, pairs, voc
 from fcn_keras.saving import save_compact
 from fcn_keras.training import TrainConfig
 from fcn_keras.training.log import read_log, write_log
@@ -161,7 +161,54 @@ def _photo(path: Path) -> None:
     images.conversions(path)
 
 
+def _annotation(format: str) -> Callable[[Path], None]:
+    """Reads an annotation file about a photo, and draws what it holds."""
+    read, _ = annotations.FORMATS[format]
+
+    def annotated(path: Path) -> None:
+        Image.new("RGB", (9, 7)).save(path.parent / "a.png")
+        for photo in read(path.parent, None).photos:
+            for region in photo.regions:
+                assert region.draw().shape == photo.size
+
+    return annotated
+
+
+_SHAPES = (
+    ("polygon", [[1, 1], [6, 2], [3, 5]]),
+    ("circle", [[3, 3], [4, 4]]),
+    ("linestrip", [[1, 2], [3, 4], [5, 5]]),
+)
+LABELME = {
+    "imagePath": "a.png",
+    "imageHeight": 7,
+    "imageWidth": 9,
+    "shapes": [{"label": "x", "shape_type": kind, "points": p} for kind, p in _SHAPES],
+}
+_SEGMENTATIONS = (
+    [[1, 1, 6, 2, 3, 5], [2, 2, 4, 4, 5, 2]],
+    {"size": [7, 9], "counts": [10, 20, 33]},
+    {"size": [7, 9], "counts": ":d0n0^OSO"},
+)
+COCO = {
+    "images": [{"id": 1, "file_name": "a.png", "height": 7, "width": 9}],
+    "categories": [{"id": 3, "name": "x"}],
+    "annotations": [
+        {"image_id": 1, "category_id": 3, "iscrowd": 0, "segmentation": segmentation}
+        for segmentation in _SEGMENTATIONS
+    ],
+}
+CVAT = """<annotations><image id="0" name="a.png" width="9" height="7">
+<polygon label="x" points="1,1;6,2;3,5" z_order="1"/>
+<box label="x" xtl="1" ytl="1" xbr="3" ybr="4"/>
+<mask label="x" rle="1, 2, 3" left="2" top="1" width="3" height="2"/>
+<ellipse label="x" cx="4" cy="3" rx="2" ry="1" rotation="30"/></image></annotations>"""
+
+
 READERS = {
+    "labelme": Reader("a.json", _annotation("labelme"), lambda: [json.dumps(LABELME).encode()]),
+    "COCO": Reader("a.json", _annotation("coco"), lambda: [json.dumps(COCO).encode()]),
+    "CVAT": Reader("a.xml", _annotation("cvat"), _text(CVAT)),
     "image": Reader(
         "a.png",
         _photo,
