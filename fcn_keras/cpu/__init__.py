@@ -1,8 +1,8 @@
-"""What the networks compute with JAX on a CPU, where XLA's own way is slow.
+"""Algorithms for JAX on a CPU, where XLA's own are slow.
 
-The layers use these algorithms by themselves, and their results differ from the stock layers' by
-rounding only. `turn_off` leaves some of them out, to compare. What they want of the process is
-asked for in `prepare`, which importing the package doesn't call.
+The layers choose them by themselves, and results differ from the stock layers' by rounding only.
+`turn_off` disables some of them, for comparison. `prepare` makes the settings that affect the whole
+process; importing the package doesn't call it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from types import ModuleType
 
 import keras
 
@@ -25,24 +26,23 @@ __all__ = [
     "turned_on",
 ]
 
-
 LEAVE_PROCESS = "FCN_KERAS_LEAVE_PROCESS"
 
 
 def in_use(algorithm: str) -> bool:
-    """Whether it is turned on and Keras computes where it helps: with JAX on a CPU."""
+    """Whether `algorithm` is turned on and Keras runs where it helps: with JAX on a CPU."""
     return turned_on(algorithm) and keras.backend.backend() == "jax" and _runtime().on_cpu()
 
 
 def prepare() -> None:
-    """Has the process keep freed memory, where Keras computes with JAX on a CPU.
+    """Makes the process keep freed memory, if Keras runs with JAX on a CPU.
 
     Without it a step takes up to a third longer. Training, `fcn_keras.Segmenter` and the commands
-    call this when they start; call it before JAX makes its first array where you run a model in
-    your own way. It changes two things: the C library's ``M_MMAP_MAX`` and ``M_TRIM_THRESHOLD``,
-    and JAX's ``jax_cpu_enable_async_dispatch`` (unless its environment variable is set), so that
-    programs run in the thread that called them. With ``FCN_KERAS_LEAVE_PROCESS=1`` in the
-    environment it does nothing.
+    call this when they start. If you run a model yourself, call it before JAX creates its first
+    array. It changes two things: the C library's ``M_MMAP_MAX`` and ``M_TRIM_THRESHOLD``, and JAX's
+    ``jax_cpu_enable_async_dispatch`` (unless its environment variable is set), so that programs run
+    in the thread that calls them. With ``FCN_KERAS_LEAVE_PROCESS=1`` in the environment it does
+    nothing.
     """
     left = os.environ.get(LEAVE_PROCESS, "0") not in ("", "0")
     if not left and turned_on("memory") and keras.backend.backend() == "jax":
@@ -51,9 +51,9 @@ def prepare() -> None:
 
 @functools.cache
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has instructions for products of bfloat16: AMX or AVX-512 BF16.
+    """Whether the CPU has instructions for bfloat16 products: AMX or AVX-512 BF16.
 
-    Without them bfloat16 is slower than float32. Linux says so; False elsewhere.
+    Without them bfloat16 is slower than float32. Known on Linux only; False elsewhere.
     """
     try:
         words = set(cpuinfo.read_text().split())
@@ -63,7 +63,7 @@ def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def slow_precision(precision: str | None) -> str | None:
-    """A warning, where JAX computes on a CPU that `precision` makes slower."""
+    """A warning if JAX runs on a CPU that is slower in `precision`; None otherwise."""
     if precision != "bfloat16" or multiplies_bfloat16():
         return None
     if keras.backend.backend() != "jax" or not _runtime().on_cpu():
@@ -74,7 +74,7 @@ def slow_precision(precision: str | None) -> str | None:
     )
 
 
-def _runtime():
+def _runtime() -> ModuleType:
     from fcn_keras.cpu import runtime  # needs JAX, which other backends don't
 
     return runtime

@@ -1,4 +1,4 @@
-"""How the C library treats large blocks of freed memory; does nothing beside glibc."""
+"""malloc tuning for glibc; a no-op with other C libraries."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if not hasattr(_glibc, "malloc_trim"):
 
 
 def keep() -> None:
-    """From now on memory that is freed stays with this process.
+    """Keeps freed memory in this process from now on.
 
-    XLA:CPU allocates its buffers anew for every call. By itself the C library gets each from the
-    system and gives it back, and the system clears every page again when it is first written, which
-    can take ten times as long as the computation that writes it.
+    XLA:CPU allocates its buffers anew for every call. By default glibc maps each large one and
+    unmaps it when freed, and the kernel zeroes every page again on its first write, which can take
+    ten times as long as the computation that writes it.
     """
     if _glibc is not None:
         _glibc.mallopt(_M_MMAP_MAX, 0)
@@ -28,9 +28,9 @@ def keep() -> None:
 
 
 def trim() -> None:
-    """Gives memory that has been freed so far back to the system.
+    """Returns the memory freed so far to the system.
 
-    Compiling the full-width training step leaves 300 MB, which would stand beside the step's own
+    Compiling the full-width training step leaves 300 MB behind, which would add to the step's own
     buffers from then on.
     """
     if _glibc is not None:
@@ -38,9 +38,12 @@ def trim() -> None:
 
 
 def zeros(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarray:
-    """As `numpy.zeros`, but its memory comes from the system and goes back to it, even if `keep`.
+    """`numpy.zeros` in memory mapped for it alone, and unmapped when freed even after `keep`.
 
-    For large arrays of ever new sizes, between which the memory that is kept would be split up.
+    For large arrays of ever different sizes, which would fragment the memory that is kept.
+
+    Raises:
+        MemoryError: the system doesn't have that much.
     """
     dtype = np.dtype(dtype)
     size = math.prod(shape)

@@ -8,21 +8,22 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """``x + bias``, summed in float32, of the type of `x`: ``(..., F), (F,) -> (..., F)``.
+    """``x + bias``, added in float32 and of the dtype of `x`: ``(..., F), (F,) -> (..., F)``.
 
-    For the sum that is the bias' gradient XLA:CPU would compute all that leads to it again, number
-    by number down the columns: a tenth of a training step. It does no such thing for a product.
+    The bias's gradient is a sum over pixels. Written as a sum, XLA:CPU recomputes everything that
+    leads to it, element by element down the columns, which takes a tenth of a training step.
+    Written as a product, it doesn't.
     """
     return (x.astype(jnp.float32) + bias).astype(x.dtype)
 
 
-def _forward(x, bias):
+def _forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     return add_bias(x, bias), bias
 
 
-def _backward(bias, gradient):
+def _backward(bias: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     rows = gradient.reshape(-1, gradient.shape[-1])
-    # Eight equal rows: XLA has no fast product for one.
+    # Eight equal rows, since XLA has no fast product for a single one.
     ones = jnp.ones((8, len(rows)), rows.dtype)
     axes = (((1,), (0,)), ((), ()))
     sums = jax.lax.dot_general(ones, rows, axes, preferred_element_type=jnp.float32)

@@ -1,7 +1,7 @@
-"""Convolutions as one matrix product: of the map's patches, written out, and the kernel.
+"""Convolutions as one matrix product of the map's patches and the kernel.
 
-XLA:CPU's own convolution is up to a hundred times slower where the map is hardly larger than the
-kernel, as for fc6 (7x7), and so are its gradients; for 1x1 it copies the kernel for the gradient.
+XLA:CPU's own convolution and its gradients are up to a hundred times slower where the map is hardly
+larger than the kernel, as in fc6 (7x7); for 1x1 the gradient copies the kernel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Cross-correlation with zeros around: ``(B, H, W, C), (k, k, C, F) -> (B, H, W, F)``, k odd.
+    """Cross-correlation, zero-padded: ``(B, H, W, C), (k, k, C, F) -> (B, H, W, F)``, k odd.
 
     The patches have ``k * k`` times as many values as `x`.
     """

@@ -1,4 +1,4 @@
-"""How much memory this process can still have."""
+"""How much memory this process can still get."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def free_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that can be taken without swapping: the machine's, or the container's if it has less.
+    """Bytes available without swapping, in the machine or in the container if it has fewer.
 
     Reads Linux's ``/proc/meminfo`` and the limits of this process's control groups (version 2).
-    None where neither is there.
+    None where neither exists.
     """
     found = [_of_the_machine(proc / "meminfo"), *_of_the_groups(proc / "self/cgroup", cgroups)]
     return min((value for value in found if value is not None), default=None)
@@ -21,7 +21,7 @@ def _of_the_machine(path: Path) -> int | None:
 
 
 def _of_the_groups(path: Path, root: Path) -> list[int | None]:
-    """What the limits of the process's group, and of those above it, leave."""
+    """What the limits of the process's group and of its parents leave."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -36,12 +36,12 @@ def _left(group: Path) -> int | None:
         limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
     except (OSError, ValueError):  # no such file, or "max" in it: no limit
         return None
-    # Pages of files that were read count as used, and go when the memory is wanted.
+    # Cached pages of files count as used, but are dropped when memory is needed.
     return max(0, limit - used + _numbers(group / "memory.stat").get("inactive_file", 0))
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """The lines ``NAME NUMBER ...`` of a file of the kernel's."""
+    """The lines ``NAME NUMBER ...`` of one of the kernel's files."""
     try:
         words = [line.split() for line in path.read_text().splitlines()]
     except OSError:

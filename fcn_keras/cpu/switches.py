@@ -1,17 +1,17 @@
-"""Turning the algorithms for CPUs off, to compare."""
+"""Switches for the CPU algorithms, for comparison."""
 
 from __future__ import annotations
 
 from fcn_keras.errors import InputError
 
-# Faster convolutions; pools; transposed convolutions (these on other devices, too); options of
-# XLA's compiler; freed memory that stays with the process.
+# Faster convolutions, pools and transposed convolutions (the latter on other devices too), options
+# of XLA's compiler, and keeping freed memory.
 ALGORITHMS = ("convolutions", "pools", "upsampling", "compiler", "memory")
 _off: set[str] = set()
 
 
 def turn_off(*algorithms: str) -> None:
-    """Leaves `algorithms` out of what is called or compiled from now on.
+    """Disables `algorithms` in everything that is called or compiled from now on.
 
     Raises:
         InputError: one is not among `ALGORITHMS`.
@@ -23,5 +23,5 @@ def turn_off(*algorithms: str) -> None:
 
 
 def turned_on(algorithm: str) -> bool:
-    """Whether `turn_off` hasn't named it."""
+    """Whether `algorithm` is enabled: `turn_off` hasn't named it."""
     return algorithm not in _off

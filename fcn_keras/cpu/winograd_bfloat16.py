@@ -1,8 +1,8 @@
 """3x3 convolutions in bfloat16 with less than half of the multiplications, for CPUs (JAX only).
 
 Winograd's F(2x2, 3x3): tiles of 2x2 outputs from 4x4 inputs, as in `winograd`. Its transforms only
-add and halve, so that rounding what is multiplied to bfloat16 costs the result 0.5 % of its
-standard deviation, where the direct sum has 0.3 % and F(4x4, 3x3) would have 1.2 %.
+add and halve, so rounding the factors to bfloat16 costs 0.5 % of the result's standard deviation,
+where the direct sum has 0.3 % and F(4x4, 3x3) would have 1.2 %.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from fcn_keras.cpu.bfloat16 import bits, floats, product, transposed_product
 INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 KERNELS = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.float32) / 2
 PRODUCTS = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
-# Both axes of a kernel at once, (4 down x 4 across, 9): one small matrix product.
+# Both axes of a kernel at once, (4 down x 4 across, 9), as one small matrix product.
 BOTH_KERNELS = np.einsum("ai,bj->abij", KERNELS, KERNELS).reshape(16, 9)
-# A map with more values in tiles and products than these 128 MB is computed in bands, which takes a
-# fifth longer; but never in more than so many, since each is compiled.
+# Maps with more values in tiles and products (128 MB) are computed in bands, which takes a fifth
+# longer. Each band is compiled by itself, hence the limit to their number.
 _VALUES, _BANDS = 2**26, 4
 
 
 @jax.custom_vjp
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Cross-correlation with zeros around: ``(B, H, W, C), (3, 3, C, F) -> (B, H, W, F)``.
+    """Cross-correlation, zero-padded: ``(B, H, W, C), (3, 3, C, F) -> (B, H, W, F)``, bfloat16.
 
-    The kernel's gradient is of the type that it came in. The gradients, of first order only, are
-    computed in the same way.
+    The kernel's gradient has the kernel's own dtype. Gradients (of first order only) are computed
+    the same way.
     """
     return _convolve(x, kernel)
 
 
-def _convolve(x, kernel, turned: bool = False):
-    """With the kernel as it is, or turned by 180 degrees and from its filters to its channels."""
+def _convolve(x: jax.Array, kernel: jax.Array, turned: bool = False) -> jax.Array:
+    """With the kernel as it is, or rotated by 180 degrees and from its filters to its channels."""
     batch, height, width, channels = x.shape
     filters = kernel.shape[2 if turned else 3]
     down, across = -(-height // 2), -(-width // 2)
@@ -49,22 +49,22 @@ def _convolve(x, kernel, turned: bool = False):
     kernels = jnp.tensordot(matrix, kernel, 1).astype(x.dtype)
     x = _pad(x, bands * rows, across)
 
-    def band(index):
+    def band(index: int) -> jax.Array:
         inputs = x[:, 2 * rows * index :][:, : 2 * rows + 2]
         tiles = [tile.reshape(-1, channels) for tile in _transform(INPUTS, _split(inputs, 4))]
         products = [product(t, k, turned) for t, k in zip(tiles, kernels, strict=True)]
         products = [p.reshape(batch, rows, across, filters) for p in products]
-        outputs = _transform(PRODUCTS, [products[i : i + 4] for i in range(0, 16, 4)])
+        four = _transform(PRODUCTS, [products[i : i + 4] for i in range(0, 16, 4)])
         # (batch, rows, down, across, right, filters)
-        outputs = jnp.stack([jnp.stack(outputs[:2], 3), jnp.stack(outputs[2:], 3)], 2)
+        outputs = jnp.stack([jnp.stack(four[:2], 3), jnp.stack(four[2:], 3)], 2)
         return bits(outputs).reshape(batch, 2 * rows, 2 * across, filters)
 
     y = jnp.concatenate([band(index) for index in range(bands)], axis=1)
     return floats(y[:, :height, :width])
 
 
-def _kernel_gradient(x, gradient):
-    """``(B, H, W, C), (B, H, W, F) -> (3, 3, C, F)``: the transforms' transposes, backwards."""
+def _kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """``(B, H, W, C), (B, H, W, F) -> (3, 3, C, F)``: the transposed transforms in reverse."""
     height, width, filters = gradient.shape[1:]
     down, across, channels = -(-height // 2), -(-width // 2), x.shape[3]
     margins = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
@@ -79,11 +79,13 @@ def _kernel_gradient(x, gradient):
     return kernel.reshape(3, 3, channels, filters)
 
 
-def _forward(x, kernel):
+def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return convolve(x, kernel), (x, kernel)
 
 
-def _backward(residuals, gradient):
+def _backward(
+    residuals: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = residuals
     for_kernel = _kernel_gradient(x, gradient).astype(kernel.dtype)
     return _convolve(gradient, kernel, turned=True), for_kernel
@@ -92,14 +94,14 @@ def _backward(residuals, gradient):
 convolve.defvjp(_forward, _backward)
 
 
-def _pad(x, down: int, across: int):
-    """One row of zeros in front, and behind as many as complete the last tile and its margin."""
+def _pad(x: jax.Array, down: int, across: int) -> jax.Array:
+    """Pads with one row of zeros before, and enough after to complete the last tile's inputs."""
     height, width = x.shape[1:3]
     margins = [(0, 0), (1, 2 * down - height + 1), (1, 2 * across - width + 1), (0, 0)]
     return floats(jnp.pad(bits(x), margins))
 
 
-def _split(x, size: int) -> list[list[jax.Array]]:
+def _split(x: jax.Array, size: int) -> list[list[jax.Array]]:
     """Element (i, j) of all tiles, which start at every second row and column."""
     down, across = ((extent - size) // 2 + 1 for extent in x.shape[1:3])
     stops = [(i, i + 2 * down - 1, j, j + 2 * across - 1) for i in range(size) for j in range(size)]
@@ -109,12 +111,12 @@ def _split(x, size: int) -> list[list[jax.Array]]:
 
 def _transform(matrix: np.ndarray, parts: list[list[jax.Array]]) -> list[jax.Array]:
     """``matrix @ parts @ matrix.T`` row by row, summed in float32 and rounded to bfloat16 once."""
-    columns = [_combine(matrix, column) for column in zip(*parts, strict=True)]
+    columns = [_combine(matrix, list(column)) for column in zip(*parts, strict=True)]
     rows = zip(*columns, strict=True)
-    return [value.astype(jnp.bfloat16) for row in rows for value in _combine(matrix, row)]
+    return [value.astype(jnp.bfloat16) for row in rows for value in _combine(matrix, list(row))]
 
 
-def _combine(matrix: np.ndarray, parts) -> list[jax.Array]:
+def _combine(matrix: np.ndarray, parts: list[jax.Array]) -> list[jax.Array]:
     """``matrix @ parts`` for a matrix of 0, 1 and -1."""
     parts = [part.astype(jnp.float32) for part in parts]
     return [

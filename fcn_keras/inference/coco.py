@@ -1,4 +1,4 @@
-"""Class maps as annotations of MS COCO's format, which annotation tools read."""
+"""Class maps as annotations in MS COCO's format, which annotation tools read."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from fcn_keras.data.classes import ClassTable
 
 
 def dataset(masks: Iterable[tuple[str, np.ndarray]], classes: ClassTable) -> dict[str, Any]:
-    """For JSON: each class found in a photo is one annotation, a run-length encoded area.
+    """A COCO data set, for JSON: each class in a photo is one run-length encoded annotation.
 
     Args:
         masks: File names and class maps ``(H, W)``.
-        classes: Their names. Class ids are the categories' ids, and void is left out.
+        classes: Names of the classes, whose ids are the categories' ids. Void is left out.
     """
-    images, areas = [], []
+    images: list[dict[str, Any]] = []
+    areas: list[dict[str, Any]] = []
     for number, (name, mask) in enumerate(masks, start=1):
         height, width = mask.shape
         images.append({"id": number, "file_name": name, "width": width, "height": height})
@@ -43,7 +44,7 @@ def _area(number: int, image: int, label: int, area: np.ndarray) -> dict[str, An
 
 
 def run_lengths(area: np.ndarray) -> list[int]:
-    """The lengths of runs of 0, 1, 0 and so on, column by column.
+    """The lengths of alternating runs of 0 and 1, beginning with 0, column by column.
 
     >>> run_lengths(np.array([[0, 1], [0, 1], [1, 0]]))
     [2, 3, 1]

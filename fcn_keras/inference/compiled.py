@@ -1,4 +1,4 @@
-"""A function of a model, compiled once for each shape of its arguments."""
+"""Functions of a model, compiled once per shape of their arguments."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 import keras
 import numpy as np
 
-# So many compiled shapes are kept, the latest used.
+# Compiled programs kept for each function, the most recently used.
 MAX_SHAPES = 32
 
 
 def bind(model: keras.Model, function: Callable) -> Any:
-    """`function`, which calls `model` or its layers and is written in `keras.ops`, made fast.
+    """Makes `function`, which calls `model` or its layers and is written in `keras.ops`, fast.
 
-    Under JAX it is compiled once for each shape of its arguments, and at most `MAX_SHAPES` programs
-    are kept. It reads the model's weights at each call, so that training between two calls neither
-    recompiles it nor goes unnoticed. On other backends it runs as it is, without gradients.
-    Threads can share it. Under JAX its `compiles()` is the number of shapes compiled so far.
+    Under JAX the result is compiled once per shape of its arguments, and at most `MAX_SHAPES`
+    programs are kept. It reads the model's weights at each call, so training between two calls
+    neither recompiles it nor goes unnoticed. On other backends `function` runs unchanged, without
+    gradients. Threads can share the result. Under JAX its `compiles()` is the number of shapes
+    compiled so far.
     """
     if keras.backend.backend() == "jax":
         return _Compiled(model, function)
@@ -35,11 +36,11 @@ class _Compiled:
     def __init__(self, model: keras.Model, function: Callable):
         self._model = model
         self._function = function
-        self._programs = OrderedDict()
+        self._programs: OrderedDict[tuple, Callable] = OrderedDict()
         self._compiles = 0
         self._lock = threading.Lock()
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         weights = [variable.value for variable in self._model.variables]
         return self._program(args)(weights, *args)
 
@@ -64,7 +65,7 @@ class _Compiled:
     def _jit(self) -> Callable:
         from fcn_keras.cpu.runtime import tuned_jit
 
-        def step(weights, *args):
+        def step(weights: list, *args: Any) -> Any:
             values = zip(self._model.variables, weights, strict=True)
             with keras.StatelessScope(state_mapping=values):
                 return self._function(*args)

@@ -1,9 +1,11 @@
-"""A model as its layers in order, to be run on parts of an image or of its feature maps."""
+"""A model as an ordered list of its layers, to run on parts of an image or of its feature maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
 
 import keras
 from keras import layers
@@ -11,28 +13,28 @@ from keras import layers
 from fcn_keras.inference.rules import Part, Place, Rule, border, rule_of
 from fcn_keras.models.geometry import Grid
 
-# A pool's map of these strides takes less memory than the photo's logits, so it can be kept.
+# Pools with these strides, whose maps take less memory than the photo's logits and can be kept.
 KEPT_STRIDES = (8, 16)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A layer; its output is the map of the step's number. Step 0 is the image and has no rule."""
+    """A layer. Its output is the map of the step's number; map 0 is the image, of no layer."""
 
-    rule: Rule | None
+    rule: Rule
     inputs: tuple[int, ...]
     place: Place
     channels: int
 
     @property
     def read(self) -> tuple[int, ...]:
-        """The maps whose values it needs; of other inputs the size is enough."""
-        return self.inputs[self.rule.reads] if self.rule else ()
+        """The maps whose values it needs; of its other inputs it needs the size only."""
+        return self.inputs[self.rule.reads]
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Bytes of its map for a pixel of the image: float32, but for the image's own."""
-        return (4 if self.rule else 1) * self.channels / self.place.stride**2
+        """Bytes of its map per pixel of the image: float32, except for the image itself."""
+        return (4 if self.inputs else 1) * self.channels / self.place.stride**2
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Stage:
         inputs: The maps of earlier steps that these or later ones read.
         outputs: The maps that later steps read, or the logits.
         stride: The largest in the stage; parts begin and end at multiples of it.
-        margin: So many pixels from its edges a part's outputs are not the image's.
-        bytes_per_pixel: What the largest step reads and writes for a pixel of the image.
+        margin: Within this many pixels of its edges a part's outputs differ from the image's.
+        bytes_per_pixel: What the largest step reads and writes per pixel of the image.
     """
 
     steps: range
@@ -60,7 +62,7 @@ class Graph:
     """The layers of a model, with the places of their maps.
 
     Attributes:
-        steps: In an order in which each comes as early as it can.
+        steps: Each as early as its inputs allow.
         border: Zeros that the model adds on each side of the image; the result is the canvas.
     """
 
@@ -71,49 +73,47 @@ class Graph:
 
     @classmethod
     def of(cls, model: keras.Model) -> Graph | None:
-        """The graph of a model, or None where a layer has no rule."""
+        """The graph of a model, or None if a layer has no rule."""
         calls = _calls(model)
-        rules = [rule_of(layer) for layer, _ in calls]
-        if not calls or None in rules:
+        rules = [rule for layer, _ in calls if (rule := rule_of(layer))]
+        if not calls or len(rules) < len(calls):
             return None
         width = sum(border(layer) for layer, _ in calls)
-        steps = [Step(None, (), Place(Grid(), shift=-width), 3)]
+        steps = [Step(Rule(None), (), Place(Grid(), shift=-width), 3)]
         for (layer, inputs), rule in zip(calls, rules, strict=True):
             place = rule.place(*(steps[i].place for i in inputs))
             steps.append(Step(rule, inputs, place, layer.output.shape[-1]))
         return cls(steps, width)
 
-    def sizes(self, size) -> list:
-        """The heights of all maps, from the image's; or the widths."""
+    def sizes(self, size: Any) -> list:
+        """The heights of all maps, given the image's; or the widths."""
         sizes = [size]
         for step in self.steps[1:]:
             sizes.append(step.rule.size(*(sizes[i] for i in step.inputs)))
         return sizes
 
-    def run(self, stage: Stage, maps: Sequence, start: tuple, sizes: Sequence[tuple]) -> list:
-        """The stage's outputs, of its inputs.
+    def run(self, stage: Stage, inputs: Sequence, start: tuple, sizes: Sequence[tuple]) -> list:
+        """Computes a stage's outputs.
 
         Args:
-            maps: A part of each of the inputs ``(B, h, w, C)``.
+            stage: One of `stages`, or any `stage`.
+            inputs: A part of each of the stage's inputs ``(B, h, w, C)``.
             start: Row and column of the canvas at which the part begins, multiples of the stride.
             sizes: Height and width of every map of the image: two numbers, or ``(B,)`` each.
         """
-        maps = dict(zip(stage.inputs, maps, strict=True))
+        maps = dict(zip(stage.inputs, inputs, strict=True))
         for number in stage.steps:
             step = self.steps[number]
             parts = [Part(maps[i], self.steps[i].place, start, sizes[i]) for i in step.read]
             maps[number] = step.rule.run(*parts)
-            # Without a compiler what has been read would be kept to the end.
+            # Without a compiler, maps would stay in memory after their last reader.
             needed = {*stage.outputs, *self._read_by(range(number + 1, stage.steps.stop))}
             maps = {i: values for i, values in maps.items() if i in needed}
         return [maps[i] for i in stage.outputs]
 
     def stages(self) -> list[Stage]:
-        """All steps, cut where the maps in between are small.
-
-        That is behind pools, and before the last upsampling.
-        """
-        found = [step.rule and step.rule.layer for step in self.steps]
+        """All steps, cut where maps are small: after pools and before the last upsampling."""
+        found = [step.rule.layer for step in self.steps]
         cuts = {
             number
             for number, layer in enumerate(found)
@@ -142,16 +142,17 @@ class Graph:
             bytes_per_pixel=max(self._traffic(number) for number in steps),
         )
 
-    def _reach(self, steps: range, inputs: Sequence[int]):
+    def _reach(self, steps: range, inputs: Sequence[int]) -> Fraction:
         """How far from the pixels of an output's block its inputs' blocks can lie.
 
-        Sample i of a map has the block of pixels ``stride * i`` to ``stride * (i + 1)``, counted as
-        its part's first sample has the part's first pixels. Unpadded windows and crops take a
+        Sample i of a map has the block of pixels ``stride * i`` to ``stride * (i + 1)``, with the
+        part's first pixels in the block of its first sample. Unpadded windows and crops move a
         sample away from its block.
         """
+        nothing = Fraction(0)
         places = {i: self.steps[i].place for i in range(steps.start)}
-        places |= {i: replace(p, grid=replace(p.grid, reach=0)) for i, p in places.items()}
-        furthest = 0
+        places |= {i: replace(p, grid=replace(p.grid, reach=nothing)) for i, p in places.items()}
+        furthest = nothing
         for number in steps:
             step = self.steps[number]
             place = places[number] = step.rule.place(*(places[i] for i in step.inputs))
@@ -167,16 +168,17 @@ class Graph:
 
 
 def _calls(model: keras.Model) -> list[tuple[keras.Layer, tuple[int, ...]]]:
-    """The layers in order of their depth, and the numbers (from 1, 0 for the image) they read.
+    """The layers in order of depth, and the numbers of those they read (from 1; 0 is the image).
 
-    Empty where the model is no graph of layers with one image as its input.
+    Empty if the model is no graph of layers with one image as its input.
     """
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
         return []
     image = keras.Input(model.inputs[0].shape[1:])
-    depths, calls = {id(image): 0}, {}
+    depths = {id(image): 0}
+    calls: dict[int, tuple[keras.Layer, list[int]]] = {}
 
-    def call(layer, *tensors, **options):
+    def call(layer: keras.Layer, *tensors: Any, **options: Any) -> Any:
         read = keras.tree.flatten(tensors)
         output = layer(*tensors, **options)
         depths[id(output)] = 1 + max(depths[id(tensor)] for tensor in read)

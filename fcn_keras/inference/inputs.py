@@ -1,4 +1,4 @@
-"""What can be segmented: files, addresses, PIL images and arrays, all as uint8 RGB."""
+"""Reads whatever can be segmented (files, addresses, PIL images, arrays) as uint8 RGB."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SCHEMES = ("http://", "https://")
 def read_photo(photo: Photo) -> np.ndarray:
     """The photo as uint8 RGB ``(H, W, 3)``.
 
-    Files and PIL images are treated as by `fcn_keras.data.read_image`: turned upright, and refused
-    where transparent. Float arrays are rounded.
+    Files and PIL images are turned upright and refused if transparent, as in
+    `fcn_keras.data.read_image`. Float arrays are rounded.
 
     Raises:
         InputError: it can't be read, or is no picture.
@@ -33,7 +33,7 @@ def read_photo(photo: Photo) -> np.ndarray:
     if isinstance(photo, str) and photo.startswith(SCHEMES):
         return _fetch(photo)
     if isinstance(photo, str | PathLike):
-        return read_image(photo)
+        return read_image(Path(photo))
     if isinstance(photo, Image.Image):
         return to_rgb(photo, "given")
     return _from_array(np.asarray(photo))
@@ -72,7 +72,7 @@ def _from_float(image: np.ndarray) -> np.ndarray:
         raise InputError(f"the image has values from {low:.6g} to {high:.6g}, but must have 0..255")
     if 0 < high <= 1:
         raise InputError(
-            f"the image has float values up to {high:.6g}, and looks scaled to 0..1, but the model "
-            "takes 0..255 and normalises by itself: multiply it by 255"
+            f"the image has float values up to {high:.6g}, so it looks scaled to 0..1, but the "
+            "model takes 0..255 and normalises by itself: multiply it by 255"
         )
     return np.rint(image).astype(np.uint8)

@@ -13,7 +13,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.inference.rows import Array, Resized, Rows
 from fcn_keras.inference.tiling import TILE_BYTES, Tiler
 
-# Photos of more pixels, once padded, run in tiles: the first layers take about a kilobyte a pixel.
+# Photos of more pixels, once padded, run in tiles: the first layers take about 1 kB per pixel.
 MOST_PIXELS = 2**20
 ROWS = 64
 
@@ -23,7 +23,7 @@ class LargePhotos:
 
     Args:
         model: The model; its weights are read at each run.
-        bucket: Other photos are padded to multiples of this.
+        bucket: Smaller photos are padded to multiples of this.
         flip: Average the predictions of the photo and of its mirror image.
         scales: Average the predictions over these scales of the photo.
         tile_bytes: Memory for a tile.
@@ -47,7 +47,7 @@ class LargePhotos:
         self._lock = threading.Lock()
 
     def take(self, height: int, width: int) -> bool:
-        """Whether a photo of this size is one of them."""
+        """Whether a photo of this size runs in tiles."""
         height, width = (side + -side % self.bucket for side in (height, width))
         return height * width * max(self.scales) ** 2 > MOST_PIXELS
 
@@ -56,9 +56,10 @@ class LargePhotos:
         return self._tiler.compiles() if self._tiler else 0
 
     def bands(self, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """The logits of an image ``(H, W, 3)``: slices of rows, and their ``(rows, W, C)`` float32.
+        """Yields slices of the rows of an image ``(H, W, 3)``, and their logits.
 
-        With `flip` or `scales`, the logarithms of the mean probabilities.
+        Logits are float32 ``(rows, W, C)``; with `flip` or `scales`, the logarithms of the mean
+        probabilities.
 
         Raises:
             InputError: the model has layers that can't be run on parts, or there is too little
@@ -79,22 +80,23 @@ class LargePhotos:
 
     def _rows(self, image: np.ndarray) -> Rows:
         with self._lock:
-            self._tiler = self._tiler or Tiler(self.model, self.tile_bytes)
-        # XLA on a CPU ends the process where it can't get memory, so this asks first.
+            self._tiler = tiler = self._tiler or Tiler(self.model, self.tile_bytes)
+        # XLA on a CPU ends the process if it can't get memory, so ask first.
         allocator.zeros((self.tile_bytes,), np.uint8)
         if not self.flip and self.scales == (1.0,):
-            return self._tiler.logits(Array(image))
-        return _Mean([self._view(image, *view) for view in self._views()])
+            return tiler.logits(Array(image))
+        return _Mean([_view(tiler, image, *view) for view in self._views()])
 
     def _views(self) -> list[tuple[float, bool]]:
         mirrors = (False, True) if self.flip else (False,)
         return [(scale, mirror) for scale in self.scales for mirror in mirrors]
 
-    def _view(self, image: np.ndarray, scale: float, mirror: bool) -> Rows:
-        size = image.shape[:2]
-        scaled = tuple(max(1, round(scale * side)) for side in size)
-        logits = self._tiler.logits(Resized(Array(image), scaled, mirror))
-        return Resized(_Softmax(logits), size, mirror)
+
+def _view(tiler: Tiler, image: np.ndarray, scale: float, mirror: bool) -> Rows:
+    height, width = image.shape[:2]
+    scaled = max(1, round(scale * height)), max(1, round(scale * width))
+    logits = tiler.logits(Resized(Array(image), scaled, mirror))
+    return Resized(_Softmax(logits), (height, width), mirror)
 
 
 class _Softmax:
@@ -103,17 +105,19 @@ class _Softmax:
         self.size = logits.size
 
     def rows(self, first: int, last: int) -> np.ndarray:
+        """See `Rows.rows`."""
         return softmax(self.logits.rows(first, last))
 
 
 class _Mean:
-    """The logarithm of the views' mean probabilities, as `fcn_keras.inference.tta.averaged`."""
+    """The logarithm of the views' mean probabilities, as in `fcn_keras.inference.tta.averaged`."""
 
     def __init__(self, views: Sequence[Rows]):
         self.views = views
         self.size = views[0].size
 
     def rows(self, first: int, last: int) -> np.ndarray:
+        """See `Rows.rows`."""
         total = sum(view.rows(first, last) for view in self.views)
         return np.log(np.maximum(total / len(self.views), 1e-30))
 

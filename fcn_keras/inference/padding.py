@@ -1,14 +1,15 @@
-"""Padding images to few sizes, and running models so that they don't see the padding.
+"""Padding images to a few sizes, and running models so that they don't see the padding.
 
 JAX compiles for each image size. Padding to multiples of a bucket leaves few sizes, but features
-grow in the padding (convolutions have biases) and spread into the image: with a model trained on
+arise in the padding (convolutions have biases) and spread into the image: with a model trained on
 the built-in shapes, images of 100-160 pixels padded with the channel mean to 160 had logits off by
-up to 20 % of their range and another class at 0.3 % of the pixels. `runner` avoids that.
+up to 20 % of their range, and another class at 0.3 % of the pixels. `runner` avoids that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
 from fcn_keras.inference.graph import Graph
 
-# Marks a pixel as padding; no image has it.
+# Marks a pixel as padding; no image has this value.
 OUTSIDE = -1
 
 
@@ -36,11 +37,16 @@ def pad(array: np.ndarray, bucket: int, fill: int | np.ndarray) -> np.ndarray:
 
 
 def runner(model: keras.Model, bucket: int) -> tuple[Callable, int | np.ndarray]:
-    """Runs `model` on images padded to multiples of `bucket`: a function, and what to pad with.
+    """How to run `model` on images padded to multiples of `bucket`.
 
-    Every feature beyond the image is set to zero, which is what a layer finds beyond an unpadded
-    image; the padding is `OUTSIDE`. So the logits are those of the unpadded image. A model with
-    layers that `fcn_keras.inference.rules` doesn't know runs as it is on the channel mean.
+    Pixels of `OUTSIDE` are padding, and every feature beyond the image is set to zero, which is
+    what a layer finds beyond an unpadded image. So the logits are those of the unpadded image. A
+    model with layers that `fcn_keras.inference.rules` doesn't know runs unchanged, on images padded
+    with the channel mean.
+
+    Returns:
+        A function from images ``(B, H, W, 3)`` to logits ``(B, H, W, C)``, and the value to pad
+        with.
 
     Raises:
         InputError: the bucket is below 1, or the model takes images of one size only.
@@ -58,7 +64,7 @@ def runner(model: keras.Model, bucket: int) -> tuple[Callable, int | np.ndarray]
     return lambda images: _run(graph, images), OUTSIDE
 
 
-def _run(graph: Graph, images):
+def _run(graph: Graph, images: Any) -> Any:
     """The logits ``(B, H, W, C)`` of images with `OUTSIDE` at the bottom and right."""
     height, width = ops.shape(images)[1:3]
     inside = ops.cast(images[..., 0] > OUTSIDE, "int32")
@@ -66,7 +72,7 @@ def _run(graph: Graph, images):
         graph.sizes(size)
         for size in (ops.sum(inside[:, :, 0], axis=1), ops.sum(inside[:, 0], axis=1))
     )
-    # So that strides divide it.
+    # Every stride must divide the canvas's sides.
     whole = graph.stage(1, graph.last)
     border = [(graph.border, graph.border + -size % whole.stride) for size in (height, width)]
     canvas = ops.pad(images, [(0, 0), *border, (0, 0)])

@@ -1,4 +1,4 @@
-"""What was found in one photo."""
+"""The result for one photo."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Segmentation:
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """The share of the pixels of each class that was found, by name, largest first."""
+        """The share of pixels of each class that was found, by name, largest first."""
         counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         order = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
         return {self.classes.names[index]: float(counts[index] / counts.sum()) for index in order}
@@ -81,9 +81,9 @@ class Segmentation:
         return drawing.beside(self.image, self.overlay(alpha), self.legend())
 
     def polygons(self) -> dict[str, list[np.ndarray]]:
-        """The outlines of each class's areas, by name: int32 ``(N, 2)`` of x and y.
+        """The outer outlines of each class's areas, by name: int32 ``(N, 2)`` of x and y.
 
-        An area's outer outline; holes in it are outlines of what is in them.
+        Holes have no outlines of their own, only those of the classes inside them.
         """
         import cv2
 
@@ -95,7 +95,7 @@ class Segmentation:
         return found
 
     def save(self, path: str | PathLike) -> None:
-        """Writes what the ending names, whole or not at all.
+        """Writes the format that the ending names, whole or not at all.
 
         ``.png`` holds the class ids with their colours as the palette, ``.npy`` the class ids,
         ``.json`` the size and the shares, ``.jpg`` the overlay.
@@ -123,7 +123,7 @@ class Segmentation:
         return {"width": width, "height": height, "shares": self.shares}
 
     def __getstate__(self) -> dict[str, Any]:
-        # The model stays where it is.
+        # The model isn't pickled.
         return {**self.__dict__, "_compute_probabilities": None}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Running a trained model: any photo in, a class map of its size out."""
+"""Runs a trained model: any photo in, a class map of its size out."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Segmenter:
     amount of memory. Neither changes the result (`fcn_keras.inference.padding`, ``large``).
 
     Every method takes a path, an http(s) address, a PIL image or an array (uint8, or float with
-    values 0..255), or a list of such, which gives a list. Photos of a list that have one padded
-    shape run together.
+    values 0..255), or a list of these, for which it returns a list. Photos in a list that have the
+    same padded shape run together.
 
     Args:
         model: A model, or the path of its ``.keras`` or compact file.
         classes: Names and colours of the classes; None means those that the model knows.
         bucket: Heights and widths are padded to multiples of this many pixels; 1 runs every size
             as it is.
-        batch_size: So many photos of a list run together.
+        batch_size: How many photos of a list run together.
         flip: Average the predictions of the photo and of its mirror image.
         scales: Average the predictions over these scales of the photo.
         precision: ``"bfloat16"`` is quicker where `fcn_keras.cpu.multiplies_bfloat16` says so and
@@ -80,7 +80,7 @@ class Segmenter:
         if precision is not None:
             self.model = in_precision(self.model, precision)
         self.bucket, self.batch_size = bucket, batch_size
-        self._views = {"flip": flip, "scales": tuple(scales)}
+        self._views: dict[str, Any] = {"flip": flip, "scales": tuple(scales)}
         predict, self._fill = runner(self.model, bucket)
         if self._views != {"flip": False, "scales": (1.0,)}:
             predict = averaged(predict, **self._views)
@@ -90,12 +90,9 @@ class Segmenter:
             for finish in (_classes, _logits, _scored)
         }
 
+    # mypy's objection to the overloads is that a str is a Sequence too: the first one takes it.
     @overload
-    def __call__(self, photo: Photo) -> np.ndarray: ...
-    @overload
-    def __call__(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
-    @overload
-    def __call__(self, photo: Photo) -> np.ndarray: ...
+    def __call__(self, photo: Photo) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def __call__(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
@@ -103,7 +100,7 @@ class Segmenter:
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_classes, images)])
 
     @overload
-    def logits(self, photo: Photo) -> np.ndarray: ...
+    def logits(self, photo: Photo) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload
     def logits(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def logits(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
@@ -114,7 +111,7 @@ class Segmenter:
         return self._each(photo, lambda images: [maps[0] for maps in self._run(_logits, images)])
 
     @overload
-    def probabilities(self, photo: Photo) -> np.ndarray: ...
+    def probabilities(self, photo: Photo) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload
     def probabilities(self, photo: Sequence[Photo]) -> list[np.ndarray]: ...
     def probabilities(self, photo: Photo | Sequence[Photo]) -> np.ndarray | list[np.ndarray]:
@@ -123,7 +120,7 @@ class Segmenter:
         return list(map(softmax, logits)) if isinstance(logits, list) else softmax(logits)
 
     @overload
-    def segment(self, photo: Photo) -> Segmentation: ...
+    def segment(self, photo: Photo) -> Segmentation: ...  # type: ignore[overload-overlap]
     @overload
     def segment(self, photo: Sequence[Photo]) -> list[Segmentation]: ...
     def segment(self, photo: Photo | Sequence[Photo]) -> Segmentation | list[Segmentation]:
@@ -141,9 +138,9 @@ class Segmenter:
         return {**{name: getattr(self, name) for name in names}, **self._views}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)
+        self.__init__(**state)  # type: ignore[misc]
 
-    def _each(self, photo, function: Callable[[list[np.ndarray]], list]):
+    def _each(self, photo: Any, function: Callable[[list[np.ndarray]], list]) -> Any:
         if isinstance(photo, list | tuple):
             return function([read_photo(one) for one in photo])
         return function([read_photo(photo)])[0]
@@ -155,7 +152,7 @@ class Segmenter:
         ]
 
     def _run(self, finish: Callable, images: list[np.ndarray]) -> list[tuple[np.ndarray, ...]]:
-        """What `finish` makes of the logits of each image: one map or more."""
+        """The maps (one or more) that `finish` makes of the logits of each image."""
         found: dict[int, tuple] = {}
         groups = defaultdict(list)
         for index, image in enumerate(images):
@@ -166,10 +163,9 @@ class Segmenter:
                 groups[padded.shape].append((index, padded))
         for group in groups.values():
             for batch in _batches(group, self.batch_size):
-                indices, padded = zip(*batch, strict=True)
-                outputs = self._functions[finish](np.stack(padded))
+                outputs = self._functions[finish](np.stack([padded for _, padded in batch]))
                 outputs = [ops.convert_to_numpy(output) for output in outputs]
-                for number, index in enumerate(indices):
+                for number, (index, _) in enumerate(batch):
                     height, width = images[index].shape[:2]
                     found[index] = tuple(o[number, :height, :width].copy() for o in outputs)
         return [found[index] for index in range(len(images))]
@@ -185,21 +181,21 @@ class Segmenter:
 
 
 def _batches(group: list, size: int) -> list[list]:
-    """Of `size` each, but the rest one by one: two compiled shapes, not one for each remainder."""
+    """Batches of `size`, and the rest one by one: two compiled shapes, not one per remainder."""
     whole = len(group) - len(group) % size
     batches = [group[start : start + size] for start in range(0, whole, size)]
     return batches + [[one] for one in group[whole:]]
 
 
-def _logits(logits):
+def _logits(logits: Any) -> tuple:
     return (logits,)
 
 
-def _classes(logits):
+def _classes(logits: Any) -> tuple:
     return (ops.cast(ops.argmax(logits, axis=-1), "uint8"),)
 
 
-def _scored(logits):
+def _scored(logits: Any) -> tuple:
     """The classes, and the probabilities of being right."""
     return *_classes(logits), ops.max(ops.softmax(logits, axis=-1), axis=-1)
 

@@ -1,19 +1,20 @@
 """Photos too large to run in one piece: exact logits, a band of rows at a time.
 
-What a sample of a feature map depends on is finite, so a part of a photo with enough margin gives
-the very numbers of the whole (`fcn_keras.inference.graph`). For all of FCN-8s that would be 256
-pixels on each side, most of what fits into memory. But three quarters of that are due to the deep
-layers, whose maps are small, and the memory to the first ones. So the model runs in stages with a
-margin each: 24 pixels up to pool3, where parts have to be small, and up to 192 beyond, where they
-can be large. A stage computes its tiles in bands from the top to the bottom, as far as the next
-stage asks for, and keeps the rows that are still needed.
+A sample of a feature map depends on a limited area, so a part of a photo with enough margin gives
+exactly the numbers of the whole (`fcn_keras.inference.graph`). For all of FCN-8s that would take
+256 pixels on each side, most of what fits into memory. But three quarters of the margin are due to
+the deep layers, whose maps are small, and the memory is due to the first ones. So the model runs in
+stages, each with its own margin: 24 pixels up to pool3, where parts have to be small, and up to 192
+beyond, where they can be large. A stage computes its tiles in bands from top to bottom, as far as
+the next stage asks, and keeps the rows that are still needed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,18 +26,20 @@ from fcn_keras.inference.compiled import bind
 from fcn_keras.inference.graph import Graph, Stage
 from fcn_keras.inference.rows import Rows
 
-# What a tile's layers may take, and what they do take under JAX on a CPU, measured: a multiple of
-# what the largest step reads and writes, and so much for a pixel where steps are small.
+# Memory for a tile's layers.
 TILE_BYTES = 320 * 2**20
+# What they take under JAX on a CPU, as measured: this multiple of what the largest step reads and
+# writes, plus so many bytes per pixel, which count where steps are small.
 STEP_SHARE, BYTES_PER_PIXEL = 1.75, 64
-# Beside it, how much may be kept of a stage's inputs and outputs, in rows as wide as the photo.
+# Memory for a stage's inputs and outputs that are kept, in rows as wide as the photo.
 BAND_BYTES = 80 * 2**20
-# Tiles have sides of multiples of this many pixels, so that photos share their shapes.
+# The sides of tiles are multiples of this many pixels, so that photos share compiled shapes.
 QUANTUM = 64
 
 
-class Axis(NamedTuple):
-    """Tiles along one axis: `count` of `side` pixels, each `step` pixels behind the one before."""
+@dataclass(frozen=True, order=True)
+class Axis:
+    """Tiles along one axis: `count` of `side` pixels, each `step` pixels after the one before."""
 
     side: int
     step: int
@@ -44,7 +47,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, length: int, count: int, margin: int, multiple: int) -> Axis:
-        """`count` tiles that cover `length` but for the margins between them."""
+        """`count` tiles that cover `length`, overlapping by their margins."""
         if count == 1:
             side = _up(length, multiple)
             return cls(side, side, 1)
@@ -53,7 +56,7 @@ class Axis(NamedTuple):
 
 
 class Tiler:
-    """Runs a model on photos of any size within a bounded amount of memory.
+    """Runs a model on photos of any size in a bounded amount of memory.
 
     Args:
         model: The model; its weights are read at each run.
@@ -78,16 +81,17 @@ class Tiler:
     def logits(self, image: Rows) -> Rows:
         """The scores ``(H, W, C)`` of an image ``(H, W, 3)``."""
         sizes = list(zip(*map(self.graph.sizes, image.size), strict=True))
-        source = _Photo(image)
+        source: _Photo | _Bands = _Photo(image)
         for stage, run in self.stages:
             source = _Bands(self.graph, stage, run, source, sizes, self.tile_bytes)
+        assert isinstance(source, _Bands)
         return source
 
 
-def _bind(model: keras.Model, graph: Graph, stage: Stage) -> Callable:
-    def run(maps, start, sizes):
-        sizes = [(sizes[i, 0], sizes[i, 1]) for i in range(len(graph.steps))]
-        return graph.run(stage, maps, (start[0], start[1]), sizes)
+def _bind(model: keras.Model, graph: Graph, stage: Stage) -> Any:
+    def run(maps: list, start: Any, sizes: Any) -> list:
+        pairs = [(sizes[i, 0], sizes[i, 1]) for i in range(len(graph.steps))]
+        return graph.run(stage, maps, (start[0], start[1]), pairs)
 
     return bind(model, run)
 
@@ -99,26 +103,36 @@ class _Photo:
         self.image = image
 
     def part(self, number: int, first: int, last: int) -> np.ndarray:
+        """Rows of the photo, zero beyond it."""
         start, stop = max(0, first), min(last, self.image.size[0])
         return _lines([(start, self.image.rows(start, stop))], first, last, axis=0)
 
 
 class _Bands:
-    """The outputs of a stage, computed from the top to the bottom."""
+    """The outputs of a stage, computed from top to bottom."""
 
-    def __init__(self, graph, stage, run, source, sizes, tile_bytes: int):
+    def __init__(
+        self,
+        graph: Graph,
+        stage: Stage,
+        run: Callable,
+        source: _Photo | _Bands,
+        sizes: Sequence[tuple[int, int]],
+        tile_bytes: int,
+    ):
         self.steps, self.stage, self.run, self.source = graph.steps, stage, run, source
         self.sizes = sizes
         self.size = sizes[-1]
         self.down, self.across = self._tiles(tile_bytes)
         self._done = 0
-        self._kept = {number: [] for number in stage.outputs}
+        self._kept: dict[int, list[tuple[int, np.ndarray]]] = {i: [] for i in stage.outputs}
 
     def rows(self, first: int, last: int) -> np.ndarray:
+        """See `Rows.rows`."""
         return self.part(len(self.steps) - 1, first, last)
 
     def part(self, number: int, first: int, last: int) -> np.ndarray:
-        """Rows of map `number`, zero where it has none."""
+        """Rows of map `number`, zero beyond it."""
         kept, height = self._kept[number], self.sizes[number][0]
         while not kept or kept[-1][0] + len(kept[-1][1]) < min(last, height):
             self._compute()
@@ -126,10 +140,10 @@ class _Bands:
         return _lines(kept, first, last, axis=0)
 
     def _compute(self) -> None:
-        """Adds one more band to what is kept of each output."""
+        """Computes the next band of each output."""
         number = self._done
         strips = [self.source.part(i, *self._read(i, 0, number)) for i in self.stage.inputs]
-        bands = {}
+        bands: dict[int, np.ndarray] = {}
         for column in range(self.across.count):
             tiles = [
                 _lines([(0, strip)], *self._read(i, 1, column), axis=1)[None]
@@ -142,7 +156,7 @@ class _Bands:
         for i, band in bands.items():
             self._kept[i].append((self._given(i, 0, number)[0], band))
         self._done += 1
-        allocator.trim()  # The next stage's blocks have other sizes.
+        allocator.trim()  # the next stage's blocks have other sizes
 
     def _insert(self, bands: dict, i: int, column: int, tile: np.ndarray) -> None:
         (top, bottom), (left, right) = self._given(i, 0, self._done), self._given(i, 1, column)
@@ -154,13 +168,13 @@ class _Bands:
             bands[i][:, left:right] = tile[top - row : bottom - row, left - x : right - x]
 
     def _read(self, i: int, axis: int, number: int) -> tuple[int, int]:
-        """The samples of map `i` in a tile: the first, and the one behind the last."""
+        """The samples of map `i` in a tile: the first, and the one after the last."""
         tiles, place = (self.down, self.across)[axis], self.steps[i].place
         first = number * tiles.step // place.stride + place.shift
         return first, first + tiles.side // place.stride
 
     def _given(self, i: int, axis: int, number: int) -> tuple[int, int]:
-        """Those of output `i` that a tile gives: all but the margins to its neighbours."""
+        """The samples of output `i` that a tile provides: all but its margins to neighbours."""
         tiles = (self.down, self.across)[axis]
         margin = self.stage.margin // self.steps[i].place.stride
         first, last = self._read(i, axis, number)
@@ -170,7 +184,7 @@ class _Bands:
         return min(first, size), max(0, min(last, size))
 
     def _tiles(self, tile_bytes: int) -> tuple[Axis, Axis]:
-        """Tiles down and across: those with the fewest pixels in all that fit into memory."""
+        """The tiles down and across with the fewest pixels in total that fit into memory."""
         multiple, margin = math.lcm(QUANTUM, self.stage.stride), self.stage.margin
         height, width = (max(self._extent(i, axis) for i in self.stage.outputs) for axis in (0, 1))
         pixels = tile_bytes / (STEP_SHARE * self.stage.bytes_per_pixel + BYTES_PER_PIXEL)
@@ -185,18 +199,25 @@ class _Bands:
             fits = down.side * across.side <= pixels
             area = down.side * down.count * across.side * across.count
             found.append((not fits, area if fits else down.side * across.side, down, across))
-        return min(found)[2:]
+        _, _, down, across = min(found)
+        return down, across
 
     def _extent(self, i: int, axis: int) -> int:
-        """Pixels of the canvas that give all samples of map `i`."""
+        """Pixels of the canvas from which all samples of map `i` can be computed."""
         place = self.steps[i].place
         return place.stride * (self.sizes[i][axis] - place.shift + place.lacks)
 
 
-def _lines(pieces: Sequence[tuple[int, np.ndarray]], first: int, last: int, axis: int):
-    """The lines `first` to `last` of a map, zero where no piece has them.
+def _lines(
+    pieces: Sequence[tuple[int, np.ndarray]], first: int, last: int, axis: int
+) -> np.ndarray:
+    """The lines from `first` up to `last` of a map, zero where no piece has them.
 
-    A piece is its first line's number and its lines.
+    Args:
+        pieces: The number of each piece's first line, and its lines.
+        first: The first line wanted.
+        last: The line after the last one wanted.
+        axis: 0 for rows, 1 for columns.
     """
     shape = list(pieces[0][1].shape)
     shape[axis] = last - first

@@ -17,8 +17,8 @@ def averaged(predict: Callable, *, flip: bool, scales: Sequence[float]) -> Calla
         predict: Images ``(B, H, W, 3)`` to logits ``(B, H, W, C)``.
         flip: Adds the horizontal mirror image of every scale.
         scales: Factors of height and width; images and probabilities are resized bilinearly.
-            Pixels of `padding.OUTSIDE` at the bottom and right are padding, and stay so in every
-            view.
+            Pixels of `padding.OUTSIDE` at the bottom and right are padding, and remain padding in
+            every view.
 
     Returns:
         A function from images to the logarithm of the mean probabilities ``(B, H, W, C)``,
@@ -28,7 +28,7 @@ def averaged(predict: Callable, *, flip: bool, scales: Sequence[float]) -> Calla
         (scale, mirror) for scale in scales for mirror in ((False, True) if flip else (False,))
     ]
 
-    def mean_prediction(images):
+    def mean_prediction(images: Any) -> Any:
         images = ops.cast(images, "float32")
         total = sum(_view(predict, images, scale, mirror) for scale, mirror in views)
         return ops.log(ops.maximum(total / len(views), 1e-30))

@@ -1,9 +1,10 @@
-"""Videos: the class colours over every frame."""
+"""Videos with the class colours over every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,11 @@ def overlay_video(
 
     Args:
         segmenter: Segments the frames.
-        source: The video, of any kind that OpenCV reads.
+        source: The video, in any format that OpenCV reads.
         target: The ``.mp4`` file to write, whole or not at all.
         alpha: Weight of the class colours.
-        progress: Called after each frame with the frames done and their number, as the file says.
+        progress: Called after each frame with the frames done and their number according to the
+            file.
 
     Returns:
         The number of frames.
@@ -61,7 +63,7 @@ def overlay_video(
     return done
 
 
-def _frames(video) -> Iterator[np.ndarray]:
+def _frames(video: Any) -> Iterator[np.ndarray]:
     """RGB frames ``(H, W, 3)``, turned upright as the file says."""
     while True:
         read, frame = video.read()

@@ -10,9 +10,9 @@ from keras import ops
 
 from fcn_keras import cpu
 
-# With fewer weights a tap or tiles of 4x4 outputs Winograd's transforms cost more than they save.
+# With fewer weights per tap or tiles of 4x4 outputs, the transforms cost more than they save.
 _WINOGRAD_WEIGHTS, _WINOGRAD_TILES = 64 * 128, 40
-# Most values that the patches may have: 128 MB of them.
+# Patches have at most this many values (128 MB).
 _PATCHES = 2**25
 
 
@@ -20,10 +20,10 @@ _PATCHES = 2**25
 class Convolution(keras.layers.Conv2D):
     """`Conv2D` with the same weights and config, computed faster by JAX on a CPU.
 
-    Wide 3x3 convolutions of float32 run by Winograd's algorithm; on small maps, with large kernels
-    or 1x1 they are one matrix product. Both equal the stock layer to 1e-5 of the output's range.
-    In bfloat16 the same are computed with sums in float32. Everything else, other devices, other
-    backends and symbolic shapes use the stock layer.
+    Wide 3x3 convolutions in float32 use Winograd's algorithm; small maps, large kernels and 1x1 are
+    one matrix product. Both equal the stock layer's to 1e-5 of the output's range. In bfloat16 the
+    same are computed with sums in float32. Everything else, other devices, other backends and
+    symbolic shapes use the stock layer.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -34,11 +34,11 @@ class Convolution(keras.layers.Conv2D):
             outputs = self.activation(add_bias(outputs, ops.convert_to_tensor(self.bias)))
         else:
             outputs = super().call(inputs)
-        # Keras doesn't cast the variables of `stateless_call`, so that a float32 bias would make
-        # float32 of the sum.
+        # Keras doesn't cast the variables of `stateless_call`, so a float32 bias would make the sum
+        # float32.
         return ops.cast(outputs, self.compute_dtype)
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         fast = self._fast(inputs)
         if fast is None:
             return super().convolution_op(inputs, kernel)
