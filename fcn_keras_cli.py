@@ -12,7 +12,8 @@ import importlib
 import importlib.util
 import os
 import sys
-from typing import Any, NoReturn
+from types import ModuleType
+from typing import NoReturn
 
 BACKENDS = ("jax", "tensorflow", "torch")
 COMMANDS = {
@@ -23,17 +24,20 @@ COMMANDS = {
     "data": "fetch, check and look at a data set",
     "convert": "turn torchvision's VGG16 into weights for every FCN",
     "summarize": "compare training runs",
+    "doctor": "describe and test this installation, for a report of a problem",
 }
-# Packages whose __init__ imports what parsing the options doesn't need.
+# Packages whose __init__ imports Keras, JAX or more, which parsing the options doesn't need. Those
+# further down import from those further up.
 HEAVY = (
     "fcn_keras",
+    "fcn_keras.training",
+    "fcn_keras.export",
     "fcn_keras.data",
     "fcn_keras.data.annotations",
-    "fcn_keras.export",
     "fcn_keras.models",
-    "fcn_keras.training",
 )
 
+_deferred: list[ModuleType] = []
 _installed = False
 
 
@@ -105,32 +109,30 @@ def select_backend() -> None:
     os.environ["KERAS_BACKEND"] = backend
 
 
-def _defer(name: str) -> None:
-    """Has a package's ``__init__`` run when something is first asked of it, or by `load_package`.
+def _defer(package: str) -> None:
+    """Registers a package without running its ``__init__``, which `load_package` does later.
 
-    Modules inside can be imported before that.
+    Until then the modules inside can be imported, but not the names that ``__init__`` gathers.
+    `importlib.util.LazyLoader` would not do: importing a module looks up its package's
+    ``__path__``, and any look-up makes it run the ``__init__``.
     """
-    if name in sys.modules:
+    if package in sys.modules:
         return
-    spec = importlib.util.find_spec(name)
-    assert spec is not None and spec.loader is not None
-    loader, package = spec.loader, importlib.util.module_from_spec(spec)
-
-    def look_up(attribute: str) -> Any:
-        if importlib.util.find_spec(f"{name}.{attribute}"):
-            return importlib.import_module(f"{name}.{attribute}")
-        del package.__getattr__
-        loader.exec_module(package)
-        return getattr(package, attribute)
-
-    package.__getattr__ = look_up  # type: ignore[method-assign]
-    sys.modules[name] = package
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    module = sys.modules[package] = importlib.util.module_from_spec(spec)
+    parent, _, name = package.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], name, module)
+    _deferred.append(module)
 
 
 def load_package() -> None:
     """Runs what `_defer` put off."""
-    for name in HEAVY:
-        _ = importlib.import_module(name).__all__
+    while _deferred:
+        module = _deferred.pop()
+        assert module.__spec__ is not None and module.__spec__.loader is not None
+        module.__spec__.loader.exec_module(module)
 
 
 def stopped() -> NoReturn:

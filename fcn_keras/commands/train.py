@@ -7,7 +7,7 @@ from pathlib import Path
 from fcn_keras.commands import cli
 from fcn_keras.commands.train_options import Options, defaults
 from fcn_keras.errors import InputError
-from fcn_keras_cli import fail, scan
+from fcn_keras_cli import fail, load_package, scan
 
 
 def main(options: Options) -> None:
@@ -19,9 +19,11 @@ def main(options: Options) -> None:
 
 def run() -> None:
     """The command."""
+    recipe, data_dir = scan("--recipe", "shapes"), scan("--data-dir", "")
+    if recipe.endswith(".py"):
+        load_package()  # a recipe of the user's own may import anything
     try:
-        data_dir = scan("--data-dir", "")
-        default = defaults(scan("--recipe", "shapes"), Path(data_dir) if data_dir else None)
+        default = defaults(recipe, Path(data_dir) if data_dir else None)
     except InputError as error:
         fail(str(error))
     cli.run(main, Options, __doc__, default=default)

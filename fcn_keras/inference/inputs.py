@@ -72,7 +72,7 @@ def _from_float(image: np.ndarray) -> np.ndarray:
         raise InputError(f"the image has values from {low:.6g} to {high:.6g}, but must have 0..255")
     if 0 < high <= 1:
         raise InputError(
-            f"the image has float values up to {high:.6g}, so it looks scaled to 0..1, but the "
+            f"the image has float values up to {high:.6g}, and looks scaled to 0..1, but the "
             "model takes 0..255 and normalises by itself: multiply it by 255"
         )
     return np.rint(image).astype(np.uint8)
