@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a model on a data set",
     "evaluate": "score a model on a data set, each image at its own size",
     "predict": "segment photos and videos",
+    "demo": "try models on photos, on a page of this machine",
     "export": "write a model in another format, with a proof that it computes the same",
     "data": "fetch, check and look at a data set",
     "convert": "turn torchvision's VGG16 into weights for every FCN",

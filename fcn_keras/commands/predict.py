@@ -92,6 +92,8 @@ def main(options: Options) -> None:
         scales=options.scales,
         precision=options.precision,
     )
+    if model not in map(Path, options.words):
+        console.print(carried(segmenter.model), soft_wrap=True)
     outputs = Outputs(
         options.out,
         segmenter.classes,
@@ -129,13 +131,17 @@ def split_model(words: Sequence[str]) -> tuple[Path, Sequence[str]]:
         return Path(words[0]), words[1:]
     from fcn_keras import pretrained
 
-    carried = pretrained.names("fcn8s")
-    if not carried:
-        raise InputError(
-            "this version of fcn-keras carries no trained model: name a .keras or .safetensors "
-            "file in front of the photos"
-        )
-    return pretrained.FOLDER / f"{carried[0]}-fcn8s.safetensors", words
+    return pretrained.find(), words
+
+
+def carried(model: Any) -> str:
+    """A line about the model that the package carries."""
+    from fcn_keras.saving import describe
+
+    info = describe(model)
+    score = info.scores.get("mean_iou")
+    told = f", {100 * score:.1f} % mean IoU on {info.dataset} {info.split}" if score else ""
+    return f"No model named: the package's own, of {len(info.classes)} classes{told}."
 
 
 class Run:

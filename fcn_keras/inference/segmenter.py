@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcn_keras import cpu
+from fcn_keras import cpu, pretrained
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
@@ -37,7 +37,8 @@ class Segmenter:
     same padded shape run together.
 
     Args:
-        model: A model, or the path of its ``.keras`` or compact file.
+        model: A model, the path of its ``.keras`` or compact file, or the name of a trained FCN-8s
+            that the package carries.
         classes: Names and colours of the classes; None means those that the model knows.
         bucket: Heights and widths are padded to multiples of this many pixels; 1 runs every size
             as it is.
@@ -69,6 +70,8 @@ class Segmenter:
             raise InputError(f"batch_size={batch_size} is not possible: it must be at least 1")
         if not scales or min(scales) <= 0:
             raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
+        if model in pretrained.names("fcn8s"):
+            model = pretrained.find(str(model))
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
         self.classes = describe(self.model).classes if classes is None else classes

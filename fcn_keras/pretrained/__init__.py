@@ -80,11 +80,29 @@ def names(model: ModelName) -> list[str]:
     return sorted(path.name.removesuffix(ending) for path in FOLDER.glob(f"*{ending}"))
 
 
+def find(name: str | None = None, model: ModelName = "fcn8s") -> Path:
+    """The file of a trained model that the package carries; None means its first.
+
+    Raises:
+        InputError: it carries none of this name.
+    """
+    carried = names(model)
+    if not carried:
+        raise InputError(
+            f"this version of fcn-keras carries no trained {model}: name a .keras or .safetensors "
+            "file"
+        )
+    name = carried[0] if name is None else name
+    if name not in carried:
+        raise InputError(f"the package carries no trained {model} {name!r}: {', '.join(carried)}")
+    return FOLDER / f"{name}-{model}.safetensors"
+
+
 def _build(
     model: ModelName, num_classes: int | None, weights: Weights, options: dict[str, Any]
 ) -> keras.Model:
     if weights in names(model):
-        return _trained(model, num_classes, FOLDER / f"{weights}-{model}.safetensors", options)
+        return _trained(model, num_classes, find(weights, model), options)
     if isinstance(weights, str) and weights.isidentifier() and not Path(weights).exists():
         known = ", ".join(names(model)) or "none"
         raise InputError(

@@ -233,7 +233,7 @@ def test_a_video_becomes_one_with_colours(model, tmp_path, monkeypatch, capsys):
 
 def test_the_model_may_be_left_out(model, tmp_path, monkeypatch):
     photo(tmp_path / "one.png")
-    with pytest.raises(InputError, match="carries no trained model: name"):
+    with pytest.raises(InputError, match="carries no trained fcn8s: name"):
         monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
         predict.split_model(["one.png"])
     fcn_keras.saving.save_compact(

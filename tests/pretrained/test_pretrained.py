@@ -29,6 +29,13 @@ def test_a_trained_model_by_name_brings_its_classes_and_widths(carried):
     np.testing.assert_array_equal(model(IMAGE), carried(IMAGE))
 
 
+def test_a_segmenter_takes_the_name(carried):
+    segmenter = fcn_keras.Segmenter("shapes", bucket=1)
+    np.testing.assert_array_equal(segmenter(IMAGE[0]), np.argmax(carried(IMAGE)[0], axis=-1))
+    with pytest.raises(InputError, match=r"carries no trained fcn8s 'voc': shapes"):
+        pretrained.find("voc")
+
+
 def test_other_classes_keep_all_but_the_scores(carried):
     model = fcn_keras.fcn8s(5, weights="shapes", dropout=0.0)
     design = models.design_of(model)

@@ -1,0 +1,97 @@
+"""The page for trying models, in a real browser."""
+
+import importlib.util
+import shutil
+import socket
+import time
+import urllib.request
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fcn_keras
+from fcn_keras import InputError, Segmenter
+from fcn_keras.commands import demo
+from fcn_keras.export.proof import PHOTOS
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def test_names_the_extra_that_is_missing(monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "gradio" else find_spec(name)
+    )
+    with pytest.raises(InputError, match=r"pip install \"fcn-keras\[demo\]\""):
+        demo.main(demo.Options())
+
+
+@pytest.fixture
+def segmenter():
+    model = fcn_keras.fcn8s(5, backbone_width=4, head_width=8)
+    random = np.random.default_rng(1)
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        for variable in model.get_layer(name).weights:
+            variable.assign(random.normal(size=variable.shape))
+    return Segmenter(model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # Gradio's
+def test_a_photo_is_uploaded_blended_and_downloaded(segmenter, tmp_path):
+    pytest.importorskip("gradio")
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not on this machine")
+    from fcn_keras.commands.demo_page import Page
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = Page({"one": segmenter})
+    page.serve("127.0.0.1", port, block=False)
+    try:
+        with playwright.sync_playwright() as driver:
+            chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            use(chromium.new_page(), port, segmenter, tmp_path)
+            chromium.close()
+    finally:
+        page.close()
+
+
+def use(page, port, segmenter, folder):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"http://127.0.0.1:{port}")
+    page.wait_for_selector("text=Opacity")
+
+    photo = PHOTOS[1]
+    page.set_input_files("input[type=file]", str(photo))
+    page.wait_for_selector("button:has-text('Class ids (PNG)'):not([disabled])", timeout=120_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Class ids (PNG)").click()
+    download.value.save_as(folder / "ids.png")
+    np.testing.assert_array_equal(np.array(Image.open(folder / "ids.png")), segmenter(photo))
+
+    assert opacity(page) == pytest.approx(0.6, abs=0.01)
+    assert page.locator("img.mask").count() == len(segmenter.segment(photo).shares)
+    page.locator("input[type=range]").evaluate(MOVE_TO, 0.2)
+    deadline = time.monotonic() + 20
+    while opacity(page) > 0.3 and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
+    assert opacity(page) == pytest.approx(0.2, abs=0.01)
+    assert all(url.startswith((f"http://127.0.0.1:{port}", "data:", "blob:")) for url in asked)
+
+
+MOVE_TO = """(slider, value) => {
+    slider.value = value;
+    for (const name of ["input", "change", "pointerup"])
+        slider.dispatchEvent(new Event(name, {bubbles: true}));
+}"""
+
+
+def opacity(page):
+    """Of the first class, as the browser got it."""
+    with urllib.request.urlopen(page.locator("img.mask").first.get_attribute("src")) as file:
+        return np.array(Image.open(file))[..., 3].max() / 255
