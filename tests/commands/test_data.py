@@ -50,6 +50,7 @@ def test_check_fails_where_something_is_wrong(tmp_path):
     assert "samples: 3, problems: 1" in done.stdout
 
 
+@pytest.mark.slow
 def test_browse_writes_a_picture(root, tmp_path):
     out = tmp_path / "sheet.png"
     done = command("browse", "--data-dir", root, "--crop-size", 16, "--out", out)
@@ -58,6 +59,7 @@ def test_browse_writes_a_picture(root, tmp_path):
         assert sheet.size == (4 * 36, 20)
 
 
+@pytest.mark.slow
 def test_names_from_files_are_shown_as_they_are(tmp_path):
     """Rich would take them for markup, and `[/x]` for the end of a tag that never began."""
     for name in ("images", "masks"):

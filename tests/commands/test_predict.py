@@ -174,6 +174,7 @@ def test_shares_of_the_list_make_up_the_whole(model, tmp_path, monkeypatch):
         assert len(files(tmp_path / "out")) == (6, 10)[number - 1]
 
 
+@pytest.mark.slow
 def test_other_formats(model, tmp_path, monkeypatch):
     image = photo(tmp_path / "one.png")
     options = ("--panel", "--probabilities", "--submission", tmp_path / "voc")
@@ -212,6 +213,7 @@ def test_addresses_are_fetched(model, tmp_path, monkeypatch, file_server):
     assert files(tmp_path / "out") == ["my cat.png", "my cat_overlay.jpg"]
 
 
+@pytest.mark.slow
 def test_a_video_becomes_one_with_colours(model, tmp_path, monkeypatch, capsys):
     path = tmp_path / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))

@@ -77,6 +77,7 @@ def tiny(data):
     return ["--data-dir", str(data), "--eval-batch-size", "1", *narrow.split()]
 
 
+@pytest.mark.slow
 def test_trains_shows_and_says_what_to_do_next(tiny, tmp_path):
     workdir = tmp_path / "run"
     done = run(*tiny, "--workdir", str(workdir))

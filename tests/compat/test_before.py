@@ -57,6 +57,7 @@ def test_a_weights_file_gives_the_same_logits(before, expected):
     assert close(logits, expected["fcn8s"])
 
 
+@pytest.mark.slow
 def test_a_run_folder_resumes_to_the_same_scores(before, tmp_path):
     record = json.loads((before / "run" / "config.json").read_text())["config"]
     config = TrainConfig(**record)

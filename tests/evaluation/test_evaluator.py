@@ -64,6 +64,7 @@ def independent(model, source):
     return right / count, loss / count
 
 
+@pytest.mark.slow
 def test_exact_sizes_give_the_scores_of_one_image_at_a_time(model):
     source = Images([(40, 50), (1, 1), (40, 50)])
     scores = Evaluator(model, bucket=1).run(source)
@@ -89,6 +90,7 @@ def test_padding_is_neither_scored_nor_seen(model):
     assert padded.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_flips_and_scales_do_not_see_the_padding_either(model):
     source = Images([(40, 50), (1, 1), (33, 64)])
     views = {"flip": True, "scales": (0.75, 1.0, 1.5)}
@@ -100,6 +102,7 @@ def test_flips_and_scales_do_not_see_the_padding_either(model):
     assert padded.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_one_compile_a_bucket_shape_even_when_the_weights_change(model):
     source = Images(SIZES)
     own = fcn_keras.fcn8s(6, backbone_width=4, head_width=8)

@@ -147,6 +147,7 @@ def test_only_what_is_installed_takes_part(monkeypatch):
     assert cases.contenders("predict", ()) == ("ours",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", ["--training", "--no-training"])
 def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
     arguments = ("roofline", *TINY, "--matrix", "64", training)

@@ -43,6 +43,7 @@ def test_two_stages_are_trained_scored_and_collected_once(tmp_path):
     assert same.mean() > 0.95
 
 
+@pytest.mark.slow
 def test_what_a_run_needs_is_asked_for(tmp_path):
     answer = study("cpu", "--out", tmp_path, "--only", "voc")
     assert answer.returncode == 2

@@ -41,6 +41,7 @@ def test_a_model_with_other_layers_runs_on_the_mean():
     np.testing.assert_array_equal(fill, MEAN_PIXEL)
 
 
+@pytest.mark.slow
 def test_features_outside_do_not_win_a_pool_either(photo, change):
     """Without a ReLU in front all features can be negative, so that zero is no neutral value."""
     model = keras.Sequential(

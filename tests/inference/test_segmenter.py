@@ -189,6 +189,7 @@ def test_a_pickled_segmenter_does_the_same(model):
     assert copy.classes == segmenter.classes
 
 
+@pytest.mark.slow
 def test_old_shapes_are_forgotten(model, monkeypatch):
     monkeypatch.setattr(compiled, "MAX_SHAPES", 2)
     segmenter = Segmenter(model, bucket=16)

@@ -19,6 +19,7 @@ def stock(x, kernel):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=numbers)
 
 
+@partial(jax.jit, static_argnums=0)
 def outputs_and_gradients(function, x, kernel, probe):
     y, pull = jax.vjp(function, x, kernel)
     return {"output": y, **dict(zip(("input", "kernel"), pull(probe), strict=True))}
@@ -75,7 +76,7 @@ def test_patches_round_their_operands_and_results_only(shape, size, monkeypatch)
     with jax.enable_x64(True):
         exact = outputs_and_gradients(stock, *(np.asarray(a, "float64") for a in half))
         exact = jax.tree.map(np.array, exact)
-    for part, ours in jax.jit(partial(outputs_and_gradients, patches.convolve))(*half).items():
+    for part, ours in outputs_and_gradients(patches.convolve, *half).items():
         assert ours.dtype == jnp.bfloat16
         assert ours.shape == exact[part].shape
         difference = np.asarray(ours, "float64") - exact[part]
@@ -92,7 +93,7 @@ def test_winograd_in_bfloat16_is_near_the_direct_sum(shape, monkeypatch):
     with jax.enable_x64(True):
         exact = jax.tree.map(np.array, outputs_and_gradients(stock, *values))
     x, kernel, probe = (jnp.asarray(a, t) for a, t in zip(values, TYPES, strict=True))
-    ours = jax.jit(partial(outputs_and_gradients, winograd_bfloat16.convolve))(x, kernel, probe)
+    ours = outputs_and_gradients(winograd_bfloat16.convolve, x, kernel, probe)
     assert (ours["output"].dtype, ours["input"].dtype) == ("bfloat16", "bfloat16")
     assert ours["kernel"].dtype == "float32"
     for part, expected in exact.items():
@@ -132,8 +133,14 @@ def both(x, *arguments, **options):
     x = jnp.asarray(x)
     weights = [jnp.asarray(rng.normal(size=v.shape), "float32") for v in pair[1].weights]
     for layer in pair:
-        y, pull = jax.vjp(lambda w, x, layer=layer: layer.stateless_call(w, [], x)[0], weights, x)
-        results.append([y, *pull(np.ones_like(y))[0], pull(np.ones_like(y))[1]])
+
+        @jax.jit
+        def run(weights, x, layer=layer):
+            y, pull = jax.vjp(lambda w, x: layer.stateless_call(w, [], x)[0], weights, x)
+            kernel_and_bias, gradient = pull(jnp.ones_like(y))
+            return [y, *kernel_and_bias, gradient]
+
+        results.append(run(weights, x))
     return results
 
 

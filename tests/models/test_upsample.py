@@ -1,5 +1,7 @@
 """Upsampling against closed forms, `jax.image.resize` and the stock layer."""
 
+import functools
+
 import jax
 import keras
 import numpy as np
@@ -93,6 +95,7 @@ def test_equals_the_stock_layer_forward_and_backward(stride, padding, size):
     weights = [rng.normal(size=v.shape).astype("float32") for v in stock.weights]
     probe = rng.normal(size=stock.compute_output_shape(x.shape)).astype("float32")
 
+    @functools.partial(jax.jit, static_argnums=0)
     def output_and_gradients(layer):
         y, pull = jax.vjp(lambda w, x: layer.stateless_call(w, [], x)[0], weights, x)
         (kernel, bias), image = pull(probe)

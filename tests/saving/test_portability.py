@@ -111,6 +111,7 @@ def test_other_backends_compute_the_same(saved, backend):
     np.testing.assert_allclose(np.load(folder / "scores.npy"), expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_loaded_model_trains_with_compile_and_fit(saved):
     folder, _, _, _ = saved
     model = keras.models.load_model(folder / "model.keras")

@@ -87,7 +87,7 @@ def test_values_and_gradients_equal_torch(sample, name):
         total, count = loss(x, mask)
         return total / count
 
-    found, gradient = jax.value_and_grad(value)(logits)
+    found, gradient = jax.jit(jax.value_and_grad(value))(logits)
     leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     labelled = torch.tensor(mask != VOID)
     labels = torch.tensor(mask.astype("int64"))[labelled]
@@ -105,7 +105,7 @@ def test_void_pixels_count_for_nothing_even_with_infinite_logits(sample, name):
     loss = make_loss(TrainConfig(loss=name))
     expected = [float(x) for x in loss(logits, mask)]
     logits[mask == VOID] = np.inf
-    gradient = jax.grad(lambda x: loss(x, mask)[0])(logits)
+    gradient = jax.jit(jax.grad(lambda x: loss(x, mask)[0]))(logits)
     assert [float(x) for x in loss(logits, mask)] == pytest.approx(expected, rel=1e-6)
     assert name in ("focal", "ce_dice") or np.isfinite(gradient).all()
 

@@ -178,6 +178,7 @@ def tmpfs(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @failed_save
 def test_files_that_may_not_grow(config, tmp_path, assert_same_run, script):
     message = r"checkpoint can't be written to .* \(File too large\): .* of step [34] is intact"
@@ -187,6 +188,7 @@ def test_files_that_may_not_grow(config, tmp_path, assert_same_run, script):
     assert_same_run(tmp_path)
 
 
+@pytest.mark.slow
 @failed_save
 def test_full_disk_and_then_room(config, tmpfs, assert_same_run, script):
     run, filler = tmpfs / "run", tmpfs / "filler"
