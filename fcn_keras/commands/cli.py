@@ -1,4 +1,4 @@
-"""What every command line shares: parsing, and errors of one line."""
+"""What all command lines share: parsing, and one-line errors."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _unknown(arguments: list[str], options: type) -> str:
 
 
 def _first_lines(box: str) -> str:
-    """What stands in the box that tyro draws, between its title and its next rule, as one line."""
+    """The text in the box that tyro draws, between its title and its next rule, as one line."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
     _, *rows = [line.strip("│╭╮╰╯ ") for line in plain.splitlines()]
     if rows and not rows[0].strip("-"):  # under the title, where the terminal has no box characters
@@ -132,9 +132,9 @@ def _first_lines(box: str) -> str:
 
 
 def _keep_compiled_programs() -> None:
-    """Has JAX keep what it compiles in the user's cache, so that a second start is quicker.
+    """Makes JAX cache compiled programs in the user's cache folder, for a quicker second start.
 
-    JAX's own variables go before: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
+    JAX's own variables take precedence: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
     ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing.
     """
     if os.environ["KERAS_BACKEND"] != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:

@@ -52,7 +52,7 @@ class Browse(cli.DataOptions):
     out: Path = Path("samples.png")
     """Picture to write."""
     crop_size: int = 480
-    """Pixels a side, as in training."""
+    """Crop size in pixels, as in training."""
     color_jitter: float = 0.0
     """Largest change of brightness, contrast and saturation, as a fraction."""
     count: int = 24

@@ -24,7 +24,7 @@ class Options(cli.DataOptions):
     """Images that run together, once padded to one size."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
-    squash: int | None = None
+    resize: int | None = None
     """Resize images and masks to this many pixels a side, as some tutorials do; to compare only."""
     flip: bool = False
     """Average the prediction with that of the mirror image."""
@@ -60,7 +60,7 @@ def main(options: Options) -> None:
         model,
         batch_size=options.batch_size,
         bucket=options.bucket,
-        squash=options.squash,
+        squash=options.resize,
         flip=options.flip,
         scales=options.scales,
     )

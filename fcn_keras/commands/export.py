@@ -22,14 +22,14 @@ class Options(cli.Options):
     litert (NAME.tflite), stablehlo (NAME.stablehlo, for JAX), or compact (NAME.safetensors, with
     8-bit kernels, which the commands and fcn_keras.load_model read)."""
     input_size: tuple[int, int] | None = None
-    """Height and width that the file takes. Left out, any; litert needs it."""
+    """Height and width that the file takes. Default: any; litert needs them."""
     output: Literal["logits", "classes", "probabilities"] = "logits"
     """What the file returns for each pixel: its scores, its class as a byte, or its
     probabilities."""
     check: tuple[Path, ...] = ()
-    """Photos to compare on. Left out, three of the package's."""
+    """Photos to compare on. Default: three of the package's."""
     backend: Literal["jax"] = "jax"
-    """What computes the model's own side of the comparison."""
+    """Backend of the model's own side of the comparison."""
 
 
 def main(options: Options) -> None:

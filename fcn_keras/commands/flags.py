@@ -1,4 +1,4 @@
-"""Between the arguments that library messages name and the flags that a user types."""
+"""Translates between arguments, which library messages name, and flags, which users type."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ FAMOUS = {
     "wd": "weight-decay",
 }
 # The first release's names, which still work.
-FORMER = {"--trunk-rate": "--backbone-rate", "--trunk-width": "--backbone-width"}
+FORMER = {
+    "--squash": "--resize",
+    "--trunk-rate": "--backbone-rate",
+    "--trunk-width": "--backbone-width",
+}
 # Arguments of the library that go by another name on the command line.
-RENAMED = {"root": "data_dir"}
+RENAMED = {"root": "data_dir", "squash": "resize"}
 
 
 def fields(options: typing.Any) -> Iterator[str]:
@@ -47,7 +51,7 @@ def _flag(name: str) -> str:
 
 
 def renew(arguments: Iterable[str]) -> list[str]:
-    """The command line with today's names for the flags of the first release."""
+    """The command line with the first release's flags renamed to today's."""
     words = [argument.partition("=") for argument in arguments]
     return [FORMER.get(name, name) + sign + value for name, sign, value in words]
 

@@ -43,7 +43,7 @@ class Options(cli.Options):
     out: Path = Path("predictions")
     """Folder for NAME.png (class ids) and NAME_overlay.jpg, or NAME_overlay.mp4."""
     classes: Path | None = None
-    """classes.txt with names and colours; else those that the model knows."""
+    """classes.txt with names and colours. Default: those that the model knows."""
     alpha: float = 0.4
     """Weight of the class colours in the blend."""
     format: Literal["png", "npy", "json", "coco"] = "png"
@@ -62,17 +62,17 @@ class Options(cli.Options):
     precision: Literal["float32", "bfloat16"] | None = None
     """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
-    """Photos of one padded size that run together."""
+    """Batch size: photos of one padded size that run together."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
     shard: str | None = None
     """3/8 does the third of eight shares of the list, for as many machines."""
     overwrite: bool = False
-    """Do photos again whose files are there and newer than photo and model."""
+    """Redo photos even if their results are newer than photo and model."""
 
 
 def main(options: Options) -> None:
-    """Segments what is named, but for what an earlier run finished."""
+    """Segments the inputs, except those that an earlier run finished."""
     from fcn_keras import cpu
     from fcn_keras.commands.outputs import Outputs
     from fcn_keras.inference import Segmenter

@@ -1,4 +1,4 @@
-"""What commands show while they work: bars, a line an epoch, a table of classes."""
+"""What commands show while they work: bars, a line per epoch, a table of classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def bar(
 
 
 class _Rate(ProgressColumn):
-    """How many are done in a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f}/s" if task.speed else "")

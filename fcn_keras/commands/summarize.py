@@ -1,4 +1,4 @@
-"""One table over training runs, and a picture of their curves together."""
+"""A table of training runs, and a picture of their curves."""
 
 import json
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def main(options: Options) -> None:
 
 
 def folders(path: Path) -> list[Path]:
-    """`path` if it is a run, or the runs in it that have a validation behind them."""
+    """`path` if it is a run, or the runs in it that have been validated."""
     if (path / "config.json").is_file():
         return [path]
     found = sorted(log.parent for log in path.glob("*/log.csv"))
@@ -72,7 +72,7 @@ def read(path: Path) -> RunSummary:
 
 
 def table(runs: list[RunSummary]) -> Table:
-    """One row a run, in the order given."""
+    """One row per run, in the order given."""
     table = Table()
     for name in ("run", "recipe", "model"):
         table.add_column(name, overflow="fold")

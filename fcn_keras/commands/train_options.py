@@ -28,9 +28,9 @@ class Options(cli.Options):
     workdir: Path | None = None
     """Folder of the run. Default: runs/RECIPE-TIME."""
     resume: bool = False
-    """Go on with the run in --workdir, or with the recipe's newest one under runs/."""
+    """Continue the run in --workdir, or the recipe's newest one under runs/."""
     distributed: bool = False
-    """One of several processes that train together: docs/training.md says how to start them."""
+    """Join other processes that train together; docs/training.md says how to start them."""
 
     data: OmitArgPrefixes[DataConfig]
     model: OmitArgPrefixes[ModelConfig]

@@ -1,4 +1,4 @@
-"""A training run as the command shows it: progress, the last word, pictures and scores."""
+"""A training run as the command shows it: progress, final message, pictures and scores."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PANEL_IMAGES = 4
 
 
 def train_and_show(options: Options) -> None:
-    """Trains, or goes on with a run, and leaves pictures and scores beside the model."""
+    """Trains or resumes, and leaves pictures and scores beside the model."""
     config = options.config
     if keras.backend.backend() != "jax":
         raise InputError(
@@ -108,10 +108,10 @@ def _resume_command(options: Options, workdir: Path) -> str:
 
 
 def _leave(text: str, status: int) -> NoReturn:
-    """Ends the process with a last word.
+    """Prints a last message and ends the process.
 
-    Not by way of Python's exit, which would wait: for a checkpoint that is being written, or for
-    other processes that are dead.
+    Bypasses Python's exit, which would wait for a checkpoint being written, or for processes that
+    are dead.
     """
     print(text, file=sys.stderr, flush=True)
     sys.stdout.flush()

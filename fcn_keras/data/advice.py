@@ -1,4 +1,4 @@
-"""Warnings about a whole data set: what is allowed, but seldom meant."""
+"""Warnings about a whole data set: what is allowed, but rarely intended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALIKE = 4  # places of 64; frames of CamVid's two splits differ in 8 at least, V
 def warnings(
     classes: ClassTable, seen: dict[str, dict[str, Traits]], pixels: np.ndarray, void_pixels: int
 ) -> list[str]:
-    """One line for each doubt.
+    """One line per warning.
 
     Args:
         classes: What the labels mean.

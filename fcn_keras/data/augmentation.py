@@ -16,7 +16,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
 
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-"""From an image, its mask and a seed to both as training sees them; depends on these alone."""
+"""Maps an image, its mask and a seed to both as training sees them; depends on nothing else."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Augmentation:
 
 
 def _padded(array: np.ndarray, fill: int | tuple[int, ...], least: int) -> np.ndarray:
-    """The array with at least so many rows and columns."""
+    """The array padded to at least this many rows and columns."""
     height, width = array.shape[:2]
     result = np.empty((max(height, least), max(width, least), *array.shape[2:]), array.dtype)
     result[...] = fill
@@ -88,7 +88,7 @@ class OwnAugmentation:
     Attributes:
         transform: Called as ``transform(image=..., mask=...)``, gives a dict of both. If it has
             `set_random_state` or `set_random_seed`, as `albumentations.Compose` and its successor
-            have, it is seeded for each sample; else batches are not the same again.
+            have, it is seeded for each sample; otherwise batches aren't reproducible.
         crop_size: Height and width that it must give, in pixels.
     """
 

@@ -43,7 +43,7 @@ class Problem:
 class DataReport:
     """The outcome of `check`: the data can be trained on if `problems` is empty.
 
-    `warnings` are about the whole set, a line each: what is allowed but seldom meant.
+    `warnings` are about the whole set, a line each: what is allowed but rarely intended.
     """
 
     classes: ClassTable

@@ -71,7 +71,7 @@ def match_masks(images: Collection[str], masks: dict[str, Path]) -> dict[str, Pa
 
 
 def strays(root: str | Path) -> list[str]:
-    """What lies about in a data folder and will not be used, one line a kind."""
+    """Files in a data folder that will not be used, one line per kind."""
     root, lines = Path(root).expanduser(), []
     images = _by_name(root / "images", IMAGE_SUFFIXES)
     masks = _by_name(root / "masks", MASK_SUFFIXES)
@@ -150,7 +150,7 @@ def _refuse_void_objects(folder: Path, masks: Iterable[Path], classes: ClassTabl
                     return
                 used.update(np.unique(np.array(image)).tolist())
         except (OSError, ValueError, SyntaxError):
-            continue  # whoever reads this file for training or checking says what is wrong with it
+            continue  # whoever reads this file for training or checking raises the error
         if used - {0, VOID}:
             return
     if VOID in used:

@@ -84,7 +84,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def _formats(name: str | Path) -> tuple[str, ...]:
-    """What a file of this name may be. Teaches Pillow the format of phones once one is met."""
+    """Formats allowed for a file of this name. Registers HEIF with Pillow when first needed."""
     if str(name).lower().endswith(HEIF_SUFFIXES) and importlib.util.find_spec("pillow_heif"):
         import pillow_heif
 

@@ -13,7 +13,7 @@ from fcn_keras.errors import InputError
 Colors = tuple[tuple[int, int, int], ...]
 """RGB by class id."""
 
-_BLENDED = 3  # from so many unknown colours on, they come from smoothed edges
+_BLENDED = 3  # this many unknown colours or more come from smoothed edges
 
 _UNKNOWN = -1
 _BLOCK_PIXELS = 1 << 20

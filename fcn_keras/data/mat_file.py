@@ -1,7 +1,7 @@
 """The segmentation in an SBD class file: the few parts of MATLAB's format that it takes.
 
 Source of the layout: MathWorks, "MAT-File Format", level 5. Nothing else of a file is looked at,
-and sizes are held against the file's before anything is made.
+and sizes are compared with the file's before anything is allocated.
 """
 
 from __future__ import annotations

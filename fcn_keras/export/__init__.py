@@ -1,4 +1,4 @@
-"""Export to what people deploy: a module a format, one door, one proof."""
+"""Export for deployment: one module per format, one entry point, one proof."""
 
 from fcn_keras.export.door import Exported, export_model
 from fcn_keras.export.formats import FORMATS, TOLERANCE

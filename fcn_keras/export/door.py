@@ -1,4 +1,4 @@
-"""The one way out: check what is asked for, write, prove, and only then put it in its place."""
+"""The one entry point: check the request, write, prove, and only then move into place."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def export_model(
         path: Where to write. An older export is replaced.
         format: A name in `FORMATS`.
         input_size: ``(H, W)`` to fix; None leaves height and width open. The batch is open too,
-            but for LiteRT, which takes one image of a fixed size.
+            except for LiteRT, which takes one image of a fixed size.
         output: ``"logits"`` float32 ``(B, H, W, C)``, ``"probabilities"`` of that shape, or
             ``"classes"`` uint8 ``(B, H, W)``; the file's output has this name.
         check: Photos to compare on, in place of the package's three.

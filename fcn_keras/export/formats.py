@@ -16,7 +16,7 @@ FormatName = Literal["saved-model", "onnx", "openvino", "litert", "stablehlo", "
 
 @dataclass(frozen=True)
 class Format:
-    """What there is to know of a format.
+    """The facts of a format.
 
     Attributes:
         title: Its name, for people.

@@ -1,4 +1,4 @@
-"""What the first release offered, by the names that it had."""
+"""The first release's functions, under their old names."""
 
 from __future__ import annotations
 

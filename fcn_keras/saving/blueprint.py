@@ -1,4 +1,4 @@
-"""All that a model of ours is beside its weights, as plain JSON: how to build it again.
+"""Everything about one of our models except its weights, as plain JSON: how to rebuild it.
 
 Nothing here is a Keras configuration, so reading one from a stranger can build nothing but an FCN.
 """
@@ -47,7 +47,7 @@ def from_configs(configs: Mapping[str, Mapping[str, Any]], name: str) -> dict[st
     """The blueprint of the model called `name` whose layers have these configurations.
 
     Raises:
-        InputError: they are no model of ours.
+        InputError: they are not one of our models.
     """
     design = read_design(configs, name)
     normalize, crop = configs["normalize"], configs["crop"]

@@ -1,4 +1,4 @@
-"""What a model knows of itself: its classes, and where it comes from.
+"""What a model knows about itself: its classes and its origin.
 
 It is kept in the configuration of the model's last layer, so `model.save`, `load_model`,
 `clone_model` and every backend carry it, also where the model is a part of another.
@@ -71,9 +71,9 @@ def annotate(model: keras.Model, info: ModelInfo) -> None:
 
 
 def describe(model: keras.Model) -> ModelInfo:
-    """What the model knows of itself; numbered classes if it knows nothing.
+    """What the model knows about itself; numbered classes if it knows nothing.
 
-    A model that goes on behind ours, to another number of classes, knows nothing of those.
+    A model that continues after ours, to another number of classes, knows nothing about them.
 
     Raises:
         InputError: what the model's file says of itself can't be read.
@@ -104,7 +104,7 @@ def to_json(info: ModelInfo) -> str:
 
 
 def from_json(text: str, owner: str) -> ModelInfo:
-    """The reverse of `to_json`, for a text that may come from anywhere.
+    """The inverse of `to_json`, for text from any source.
 
     Raises:
         InputError: the text is not what `to_json` writes. The message calls the model `owner`.

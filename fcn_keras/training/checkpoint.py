@@ -26,7 +26,7 @@ KEEP = 2
 
 @dataclass
 class RunProgress:
-    """Where a run stands; with the state, all that it needs to go on.
+    """Where a run stands. With the state, this is all that resuming needs.
 
     Attributes:
         step: Steps taken. The position in the data follows from it.
@@ -59,9 +59,8 @@ class Checkpoints:
     """Saves and restores ``(state, progress)`` under ``directory/STEP``; the last two are kept.
 
     `save` copies the state to the host and writes it in the background. A checkpoint gets its
-    name when it is whole, and an older one goes only after that. Each holds checksums, so that a
-    damaged one is found out whatever the damage. With several processes all call every method,
-    process 0 alone writes, and each reads for itself.
+    name once it is complete, and only then is an older one deleted. Checksums detect any damage.
+    With several processes all call every method; only process 0 writes, and each reads for itself.
     """
 
     def __init__(self, directory: Path):
@@ -77,7 +76,7 @@ class Checkpoints:
                     max_to_keep=KEEP,
                     create=False,
                     cleanup_tmp_directories=self._process == 0,
-                    # orbax would let processes wait for each other, and all of them write.
+                    # By default orbax makes processes wait for each other, and all write.
                     multiprocessing_options=ocp.options.MultiprocessingOptions(
                         primary_host=self._process,
                         active_processes={self._process},
@@ -87,7 +86,7 @@ class Checkpoints:
             )
 
     def save(self, state: State, progress: RunProgress) -> None:
-        """Starts to write a checkpoint; returns when `state` may be given away.
+        """Starts to write a checkpoint; returns once `state` may be donated.
 
         Raises:
             DivergedError: the state holds NaN or infinity; nothing is written.
@@ -104,7 +103,7 @@ class Checkpoints:
         record = asdict(progress)
         record["checksums"] = [int(bits), checksum(record)]
         with self._writing():
-            if not self.directory.is_dir():  # orbax would make it anew
+            if not self.directory.is_dir():  # orbax would recreate it
                 raise FileNotFoundError
             self._manager.save(
                 progress.step,
@@ -124,7 +123,7 @@ class Checkpoints:
     ) -> tuple[State, RunProgress] | None:
         """The newest whole checkpoint in the shape and placement of `state`; None if there is none.
 
-        `warn` is told of those that were never finished and of damaged ones, which are moved aside.
+        `warn` is called for those never finished and for damaged ones, which are moved aside.
 
         Raises:
             InputError: there are checkpoints, but all are damaged.
@@ -135,7 +134,7 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._read(step, state)
-            except Exception as error:  # orbax raises what its many parts raise
+            except Exception as error:  # orbax raises exceptions of many kinds
                 damaged[step] = reason(error)
                 continue
             for bad, why in damaged.items():
@@ -160,7 +159,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits like `wait`, and ends orbax's threads."""
+        """Waits as `wait` does, and ends orbax's threads."""
         self.wait()
         self._manager.close()
 
@@ -181,7 +180,7 @@ class Checkpoints:
         return state, RunProgress(**record)
 
     def _set_aside(self, steps: Collection[int]) -> None:
-        """Renames checkpoints: their numbers are needed again, and a person may want to look."""
+        """Renames checkpoints: their numbers are needed again, and people may want to look."""
         if not steps:
             return
         if jax.process_count() > 1:
@@ -192,7 +191,7 @@ class Checkpoints:
             self._manager.reload()
 
     def _free_name(self, name: str) -> Path:
-        """`name`, or with the next number where it was damaged before."""
+        """`name`, with a number appended if it is taken."""
         names = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
         return next(path for path in map(self.directory.joinpath, names) if not path.exists())
 
@@ -204,7 +203,7 @@ class Checkpoints:
     def _writing(self):
         try:
             yield
-        except Exception as error:  # orbax raises what its many parts raise
+        except Exception as error:  # orbax raises exceptions of many kinds
             if not self.directory.is_dir():
                 raise SaveError(
                     f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "

@@ -13,7 +13,7 @@ from fcn_keras.models.names import Backbone, ModelName
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data, and what is done to it."""
+    """The data and its augmentation."""
 
     dataset: DatasetName = "shapes"
     data_dir: DataFolder = None
@@ -42,7 +42,7 @@ class ModelConfig:
     model: ModelName = "fcn8s"
     """Network."""
     backbone: Backbone = "vgg16"
-    """Classifier below the scores."""
+    """ImageNet classifier that the network is built on."""
     backbone_width: int = 64
     """Filters of the backbone's first block; 64 is VGG."""
     head_width: int = 4096
@@ -50,10 +50,10 @@ class ModelConfig:
     dropout: float | None = None
     """Dropout rate after fc6 and fc7. Default: 0.5, or 0.1 with batch normalisation."""
     upsampling: Literal["frozen", "learned"] | None = None
-    """Bilinear kernels that stay, or that are a start. Default: frozen, or learned with batch
-    normalisation."""
+    """Fixed bilinear kernels, or trained ones that start bilinear. Default: frozen, or learned with
+    batch normalisation."""
     geometry: Literal["same", "caffe"] = "same"
-    """Padding that keeps sizes, or the original's pad of 100 and crops."""
+    """Padding that keeps sizes, or the original's 100 pixels and crops."""
     batch_norm: bool = False
     """Batch normalisation in the head and after each upsampling."""
     at_once: bool = False
@@ -63,7 +63,7 @@ class ModelConfig:
     init_from: Path | None = None
     """Trained .keras model to start from: fewer skips or another number of classes are fine."""
     freeze_until: str | None = None
-    """Train only what lies behind this block, e.g. block3."""
+    """Train only the layers after this block, e.g. block3."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Type of the convolutions; weights, scores and loss are float32 in both."""
 
@@ -73,7 +73,7 @@ class OptimisationConfig:
     """How the weights are updated."""
 
     batch_size: int = 16
-    """Crops a step, over all devices."""
+    """Crops per step, over all devices."""
     accumulate: int = 1
     """Split each batch into this many parts to save memory; the gradient is the same."""
     epochs: int = 60
@@ -99,7 +99,7 @@ class OptimisationConfig:
     clip_norm: float | None = None
     """Largest global norm of the gradient."""
     loss: Literal["mean", "sum", "focal", "dice", "lovasz", "ce_dice"] = "mean"
-    """Cross-entropy as mean over the batch's labelled pixels, or their sum as the original has;
+    """Cross-entropy averaged over the batch's labelled pixels, or summed as in the original;
     or focal loss (mean), Dice, Lovász-softmax, or mean cross-entropy + Dice."""
     class_weights: tuple[float, ...] | Literal["balanced"] | None = None
     """Factor on the loss of each class's pixels, in the order of the classes, or "balanced": the
@@ -111,27 +111,27 @@ class OptimisationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """What a run does beside training."""
+    """Seed, validation and checkpoints."""
 
     seed: int = 0
     """Seed of initial weights, data order, augmentation and dropout."""
     val_epochs: int = 1
-    """Validate after every so many epochs, and after the last step."""
+    """Validate every this many epochs, and after the last step."""
     patience: int | None = None
-    """Stop after so many validations in a row without a better mean IoU."""
+    """Stop after this many validations in a row without a better mean IoU."""
     eval_batch_size: int = 1
-    """Validation images that run together."""
+    """Batch size of validation."""
     bucket: int = 128
     """Validation images are padded to multiples of this many pixels, so that few shapes compile."""
     checkpoint_steps: int = 1000
-    """Save a checkpoint after this many steps, beside the one after each epoch."""
+    """Save a checkpoint every this many steps, besides the one after each epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
-    """What a run depends on. Together with the data and the package versions it fixes the result.
+    """All settings of a run. With the data and the package versions they determine the result.
 
-    The field texts are the help of ``fcn-keras train``.
+    The fields' texts are the help of ``fcn-keras train``.
     """
 
     trunk_width: InitVar[int | None] = None

@@ -10,7 +10,7 @@ import jax
 from fcn_keras.errors import InputError
 
 HEARTBEAT_SECONDS = 30
-"""A process that has been silent for so long counts as dead, and the others end."""
+"""A process silent for this long counts as dead, and the others end."""
 
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 

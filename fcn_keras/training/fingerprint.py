@@ -1,4 +1,4 @@
-"""What a run's data was, so that a resumed run goes on with the same."""
+"""A fingerprint of a run's data, so that a resumed run continues with the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fcn_keras.errors import InputError
 def fingerprint(source: Source) -> dict:
     """The classes of a split, its version if it has one, and its samples in order.
 
-    A sample is its id and, where it is files, the bytes of the image's and of the mask's. What is
-    in them isn't read, so that a copy of the data set is the same data set.
+    A sample is its id and, if it is stored in files, the sizes of image and mask in bytes. The
+    contents aren't read.
 
     Raises:
         InputError: a file is missing.

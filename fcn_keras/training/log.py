@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def write_log(path: Path, rows: Sequence[dict]) -> None:
-    """Writes the file anew; each row has all of `COLUMNS`, and mostly `class_columns`.
+    """Rewrites the file; each row has all of `COLUMNS`, and usually `class_columns`.
 
     Raises:
         SaveError: it can't be written; the old one stays.
@@ -71,7 +71,7 @@ def read_log(path: str | PathLike, columns: Sequence[str] | None = COLUMNS) -> l
             raise InputError(f"log {path} lacks the column {name}: it was not written by training")
     try:
         return [{name: _number(row[name]) for name in columns} for row in rows]
-    except (AttributeError, TypeError, ValueError) as error:  # AttributeError: a row is cut off
+    except (AttributeError, TypeError, ValueError) as error:  # AttributeError: a truncated row
         raise InputError(f"log {path} can't be read ({reason(error)}): restore the file") from error
 
 

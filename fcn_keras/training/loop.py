@@ -46,7 +46,7 @@ from fcn_keras.training.step import (
 
 @dataclass(frozen=True)
 class Result:
-    """What a run ends with: its folder, the steps taken, the best mean IoU on validation."""
+    """The outcome of a run: its folder, the steps taken, the best mean IoU on validation."""
 
     folder: RunFolder
     steps: int
@@ -62,12 +62,12 @@ def train(
     recipe: str | None = None,
     augment: Callable[..., dict] | None = None,
 ) -> Result:
-    """Trains as `config` says and leaves everything in `workdir`.
+    """Trains with the settings of `config` and writes everything to `workdir`.
 
     Args:
         config: All settings.
         workdir: Folder of the run: a new one, or with `resume` one that holds a run.
-        resume: Go on from the newest checkpoint, to the same weights as without a break.
+        resume: Continue from the newest checkpoint, to the same weights as an uninterrupted run.
         reporter: Receives the run's events.
         recipe: Name of the settings, for the record.
         augment: Takes the place of the built-in augmentation: an `albumentations.Compose`, or
@@ -77,8 +77,8 @@ def train(
     Raises:
         InputError: an option, a file of the data set or the weights can't be used, or another
             process trains in `workdir`.
-        DivergedError: the loss is not finite any more. Checkpoints and best model stay.
-        SaveError: the folder can't be written any more. What was whole in it stays.
+        DivergedError: the loss is no longer finite. Checkpoints and best model are kept.
+        SaveError: the folder can no longer be written. Complete files in it are kept.
         StoppedError: SIGTERM or SIGINT came; the state of the last step is saved.
         KeyboardInterrupt: SIGINT came twice.
     """
@@ -87,7 +87,7 @@ def train(
     folder.check(config, resume)
     alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
     with alone, StopRequest() as stop:
-        folder.check(config, resume)  # again: another run may have been here until now
+        folder.check(config, resume)  # again, since another run may have held the folder until now
         run = _Loop(config, folder, reporter or Reporter(), stop, recipe, augment)
         run.devices.barrier("every process has checked the folder")
         if run.writes:
@@ -109,7 +109,7 @@ class _Loop:
     ):
         self.config, self.folder, self.stop = config, folder, stop
         self.devices = Devices(config)
-        # With several processes the first one speaks and writes for all.
+        # With several processes only the first one reports and writes.
         self.writes = self.devices.first_process
         self.reporter = reporter if self.writes else Reporter()
         self.source = open_dataset(config.dataset, config.data_dir, config.train_split)
@@ -138,7 +138,9 @@ class _Loop:
             commit=git_hash(),
             version=package_version(),
         )
-        annotate(self.model, self.info)  # now, so that names that can't be kept end no long run
+        annotate(
+            self.model, self.info
+        )  # now, so that names that can't be stored don't end a long run
         self.schedule = make_schedule(config, self.last_step)
         self.optimizer = make_optimizer(config, self.last_step)
         if warning := cpu.slow_precision(config.precision):
@@ -177,7 +179,7 @@ class _Loop:
         try:
             self._train(state, progress)
         except StoppedError:
-            self._close()  # Not stopped in order before everything is on disk.
+            self._close()  # The stop is orderly only once everything is on disk.
             raise
         except Exception:
             with contextlib.suppress(SaveError):
@@ -192,7 +194,7 @@ class _Loop:
         self.devices.barrier("everything is on disk")
 
     def check_data(self, resume: bool) -> None:
-        """Makes sure that a resumed run finds the data, and names what versions it doesn't find.
+        """Checks that a resumed run finds its data, and names package versions that changed.
 
         Raises:
             InputError: the data of the run have changed.
@@ -235,7 +237,7 @@ class _Loop:
     def _train(self, state: State, progress: RunProgress) -> None:
         step = self._compile(state) if progress.step < self.last_step else None
         batches = self.devices.batches(self.config, self.source, progress.step, self.augmentation)
-        with contextlib.closing(batches):  # and so the workers end before the last word
+        with contextlib.closing(batches):  # so that the workers end before the last message
             while True:
                 if self._needs_validation(progress):
                     self._validate(state, progress)
@@ -246,7 +248,7 @@ class _Loop:
                 self.checkpoints.save(state, progress)
 
     def _out_of_patience(self, progress: RunProgress) -> bool:
-        """Whether the last validations brought nothing, a function of the log alone."""
+        """Whether the last validations brought no improvement; depends on the log alone."""
         patience, scores = self.config.patience, [row["mean_iou"] for row in progress.rows]
         if patience is None or len(scores) <= patience:
             return False
@@ -275,7 +277,7 @@ class _Loop:
     def _train_epoch(
         self, step: Any, state: State, batches: Iterator, progress: RunProgress
     ) -> State:
-        """Takes the steps to the end of the epoch that `progress` stands in."""
+        """Trains to the end of the epoch that `progress` is in."""
         epoch = progress.step // self.epoch_steps + 1
         end = min(epoch * self.epoch_steps, self.last_step)
         self.reporter.training(epoch, progress.step, end)
@@ -337,7 +339,7 @@ class _Loop:
             annotate(self.model, dataclasses.replace(self.info, scores=scores.overall()))
             self.folder.save_best(self.model)
         release(self.model)
-        # After the best model: a row says that its epoch is done with.
+        # After the best model, since a row marks its epoch as finished.
         if self.writes:
             self.folder.write_row(progress.rows[-1])
         self._write_log(progress)

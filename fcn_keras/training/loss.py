@@ -1,4 +1,4 @@
-"""The losses, all over the labelled pixels alone."""
+"""The losses, over labelled pixels only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fcn_keras.evaluation.losses import pixel_losses
 from fcn_keras.training.config import TrainConfig
 
 Loss = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-"""From logits and mask to a sum and what to divide it by, both float32 scalars."""
+"""Maps logits and mask to a sum and its divisor, both float32 scalars."""
 
 FOCUS = 2.0  # Lin et al.'s gamma
 _TINY = 1e-7
@@ -23,8 +23,8 @@ def cross_entropy(
 ) -> tuple[jax.Array, jax.Array]:
     """Sums softmax cross-entropy over the pixels that have a label.
 
-    The sum and the count are returned apart, so that a mean over several images, parts of a batch
-    or devices weighs every pixel alike.
+    The sum and the count are returned separately, so that a mean over several images, parts of a
+    batch or devices weights every pixel equally.
 
     Args:
         logits: ``(B, H, W, C)`` float32.
@@ -43,7 +43,7 @@ def focal(
 ) -> tuple[jax.Array, jax.Array]:
     """Sums the focal loss ``-(1 - p) ** 2 * log(p)``, where p is the softmax of the pixel's class.
 
-    What is right already counts little (Lin et al., ICCV 2017, carried over from sigmoid to
+    Pixels that are already right count little (Lin et al., ICCV 2017, carried over from sigmoid to
     softmax). Arguments and returns are those of `cross_entropy`.
     """
     losses, labels, valid = pixel_losses(logits, mask)
@@ -57,7 +57,7 @@ def dice(logits: jax.Array, mask: jax.Array) -> jax.Array:
 
     The coefficient of a class is ``2 * sum(p * t) / (sum(p) + sum(t))`` over the labelled pixels of
     all images, with the softmax p and the truth t of 0 and 1 (Milletari et al., 3DV 2016). Classes
-    without a true pixel lose nothing, but are among those averaged, as in
+    without a true pixel have loss 0 but count in the average, as in
     segmentation_models.pytorch.
 
     Args:
@@ -98,7 +98,7 @@ def lovasz_softmax(logits: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def _jaccard_steps(true: jax.Array) -> jax.Array:
-    """By how much ``1 - IoU`` grows as each next pixel is taken for wrong.
+    """By how much ``1 - IoU`` grows as each further pixel is counted as wrong.
 
     Args:
         true: ``(N,)`` of 0 and 1, whether the pixel is of the class.

@@ -1,4 +1,4 @@
-"""What a compiled step takes, and whether the device has it."""
+"""How much memory a compiled step takes, and whether the device has it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ GB = 1e9
 
 
 def check_memory(step: jax.stages.Compiled, config: TrainConfig) -> str | None:
-    """Says in one line what a step will take beside the state; None where nothing is known of it.
+    """Says in one line what a step will take beside the state; None if that is unknown.
 
-    On a CPU, XLA ends the process where memory is short, so this must be known before.
+    XLA:CPU ends the process when memory runs out, so this is checked beforehand.
 
     Args:
         step: The compiled step; the state is in memory already.
-        config: What to lower is named after it.
+        config: Its sizes are named in the message.
 
     Raises:
         InputError: the step takes more than is free.

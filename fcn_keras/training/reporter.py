@@ -9,7 +9,7 @@ class Reporter:
     """Receives a run's events; every method may be overridden and does nothing here."""
 
     def message(self, text: str) -> None:
-        """Something happened that a person should read."""
+        """Something worth reading happened."""
 
     def training(self, epoch: int, step: int, last_step: int) -> None:
         """The training of `epoch`, counted from 1, starts after `step` and ends at `last_step`."""

@@ -41,7 +41,7 @@ class RunFolder:
         self.panel = self.path / "panel.png"
 
     def check(self, config: TrainConfig, resume: bool) -> None:
-        """Makes sure that the folder can take this run.
+        """Checks that the folder can take this run.
 
         Raises:
             InputError: it holds a run already and `resume` is off; or `resume` is on, but there
@@ -77,7 +77,7 @@ class RunFolder:
     ) -> None:
         """Makes the folder and records the settings, package versions and source commit.
 
-        `class_weights` are those that "balanced" came to.
+        `class_weights` are the values of "balanced".
 
         Raises:
             InputError: the folder can't be written.
@@ -102,7 +102,7 @@ class RunFolder:
             ) from error
 
     def check_data(self, data: dict[str, dict]) -> None:
-        """Compares fingerprints of the splits with those of the run's start, or keeps them.
+        """Compares fingerprints of the splits with those of the run's start, or records them.
 
         Raises:
             InputError: a split is not what the run began with, or the record is damaged.
@@ -116,7 +116,7 @@ class RunFolder:
                 temporary.write_text(json.dumps(data))
 
     def changed_versions(self) -> list[str]:
-        """What of Python and the packages is not of the version that the run began with."""
+        """Python and packages whose versions differ from those that the run began with."""
         before = self._record()["versions"]
         return [
             f"{name} {version} in place of {before[name]}"
@@ -125,7 +125,7 @@ class RunFolder:
         ]
 
     def write_row(self, row: dict) -> None:
-        """Keeps the row of a validation that no checkpoint holds yet.
+        """Stores the row of a validation that no checkpoint holds yet.
 
         log.csv is for people, who may edit it.
         """
@@ -147,7 +147,7 @@ class RunFolder:
                 damaged = archive.testzip()
         except FileNotFoundError:
             return "is missing"
-        except Exception as error:  # zipfile raises many kinds for a damaged file
+        except Exception as error:  # zipfile raises exceptions of many kinds
             return f"is damaged ({reason(error)})"
         return damaged and f"is damaged (in {ascii(damaged)[1:-1]:.60})"
 
@@ -178,7 +178,7 @@ def _versions() -> dict[str, str]:
 
 
 def _read(path: Path, *keys: str) -> dict[str, dict]:
-    """A JSON file of ours that holds an object under each of `keys`.
+    """Reads one of our JSON files, which holds an object under each of `keys`.
 
     Raises:
         InputError: it is damaged.

@@ -1,4 +1,4 @@
-"""From a configuration to a model, its data and the places they live."""
+"""Builds the model, the augmentation and the devices' batches of a configuration."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_model(
 ) -> keras.Model:
     """The network of `config` with its starting weights, a function of ``config.seed``.
 
-    `tell` receives what was set from a file of weights and what was left.
+    `tell` receives what was loaded from a weights file and what was not.
 
     Raises:
         InputError: an option or a weights file doesn't fit.
@@ -73,7 +73,7 @@ def build_model(
 
 
 def freeze(model: keras.Model, block: str) -> None:
-    """Makes the backbone's layers up to and with `block` untrainable.
+    """Makes the backbone's layers up to and including `block` untrainable.
 
     Raises:
         InputError: `block` is not one of block1 to block5.
@@ -94,13 +94,13 @@ def fit_batch(config: TrainConfig, samples: int, tell: Callable[[str], None]) ->
     parts = config.accumulate * len(jax.devices())
     size = samples // parts * parts
     if not size:
-        return config  # whoever makes the batches says what is wrong
+        return config  # whoever builds the batches raises the error
     tell(f"The split has {samples} samples only: batch_size is {size}, not {config.batch_size}.")
     return dataclasses.replace(config, batch_size=size)
 
 
 def augmentation_of(config: TrainConfig, own: Callable[..., dict] | None = None) -> Augment:
-    """What is done to samples: the augmentation of `config`, or the user's own."""
+    """The augmentation of `config`, or the user's own."""
     if own is not None:
         return OwnAugmentation(own, config.crop_size)
     return Augmentation(
@@ -111,7 +111,7 @@ def augmentation_of(config: TrainConfig, own: Callable[..., dict] | None = None)
 
 
 class Devices:
-    """All devices as one row: batches are split over them, the state is on each.
+    """All devices in a row: batches are split over them, the state is replicated.
 
     Attributes:
         shard: Index of this process and their number.

@@ -11,9 +11,9 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """Remembers SIGTERM and SIGINT, as a context, until the run asks.
+    """A context that remembers SIGTERM and SIGINT until the run asks.
 
-    A second SIGINT raises `KeyboardInterrupt` where the program stands. With several processes a
+    A second SIGINT raises `KeyboardInterrupt` at once. With several processes a
     signal to any of them stops all at the same step: JAX's preemption service, which
     `jax.distributed.initialize` starts, takes SIGTERM and agrees on the step; SIGINT is handed to
     it. In a thread that isn't the main one, where Python allows no handlers, nothing is caught.

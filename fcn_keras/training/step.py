@@ -96,14 +96,14 @@ def make_step(
     """Returns ``step(state, batch) -> (state, metrics)``, jitted, with the state donated.
 
     The gradient of the *summed* loss is divided by the number of labelled pixels at the very end
-    (but for ``loss="sum"``), so that splitting a batch over devices or into `accumulate` parts
+    (except with ``loss="sum"``), so that splitting a batch over devices or into `accumulate` parts
     changes nothing but rounding.
 
     Args:
         model: The network.
         optimizer: The update of a gradient.
         config: The settings.
-        class_weights: Those of "balanced" in numbers; None takes the numbers of `config`.
+        class_weights: The values of "balanced"; None takes those of `config`.
     """
     if class_weights is None and not isinstance(config.class_weights, str):
         class_weights = config.class_weights
@@ -157,8 +157,8 @@ def make_step(
 def global_norm(tree: dict[str, jax.Array]) -> jax.Array:
     """The Euclidean norm of all numbers in `tree`, scalar.
 
-    On a CPU block by block, with a sum for each place of a block: XLA writes out all squares before
-    it adds them up there, which is 400 MB for fc6's kernel.
+    On a CPU it adds block by block, since XLA would write out all squares first: 400 MB for fc6's
+    kernel.
     """
     if not on_cpu():
         return optax.tree.norm(tree)

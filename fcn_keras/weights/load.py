@@ -38,8 +38,8 @@ def load_weights(model: keras.Model, path: str | PathLike) -> LoadReport:
     normalisation becomes the one that the weights were trained with, so the model still takes RGB
     in 0..255.
 
-    Everything is checked before the first variable changes. A program that was compiled from the
-    model before, as in a `Segmenter`, keeps the old normalisation: load first.
+    Everything is checked before the first variable changes. Programs compiled from the model
+    earlier, as in a `Segmenter`, keep the old normalisation, so load weights first.
 
     Args:
         model: A model of `fcn8s`, `fcn16s` or `fcn32s`.
@@ -142,7 +142,7 @@ def _fit(
 
 
 def _check_complete(placed: list[Placed], layers: Mapping[str, keras.layers.Layer]) -> None:
-    """Refuses a layer of which the file has only a part: the rest would stay random."""
+    """Refuses layers that the file has only in part: the rest would stay random."""
     found = Counter(each.rule.layer for each in placed)
     for name, count in found.items():
         needed = len(layers[name].weights)

@@ -23,7 +23,7 @@ def claimed_hash(name: str) -> str | None:
 
 
 def check_hash(path: Path) -> bool:
-    """Holds a file's SHA-256 against the digits in its name; returns whether there are any.
+    """Compares a file's SHA-256 with the digits in its name; returns whether there are any.
 
     Raises:
         InputError: there are, and the file's hash begins otherwise.

@@ -1,4 +1,4 @@
-"""What loading a file of weights did."""
+"""The outcome of loading a weights file."""
 
 from __future__ import annotations
 

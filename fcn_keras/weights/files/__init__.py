@@ -1,1 +1,1 @@
-"""Readers of torch, safetensors and HDF5 files, which never run what a file says."""
+"""Readers of torch, safetensors and HDF5 files, which never execute anything from a file."""

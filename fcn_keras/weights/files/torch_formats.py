@@ -2,7 +2,7 @@
 
 Source of the layouts: ``torch/serialization.py`` (``_legacy_save`` and ``_save``).
 Each reader returns the object, with `Tensor` descriptions in it, and the storages as flat arrays
-that are views of the file. Claimed sizes are held against the file's before anything is made.
+that are views of the file. Claimed sizes are compared with the file's before anything is allocated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_legacy(data: mmap.mmap) -> Contents:
         raise ValueError("is a pickle, but no torch checkpoint")
     version, _ = load_pickle(data)
     if version != LEGACY_VERSION:
-        # Nothing is shown of a container: one that holds another twice, and so on, has no end.
+        # Containers aren't shown: one that nests another twice, and so on, would print without end.
         shown = version if isinstance(version, int) and version < 2**63 else "unknown"
         raise ValueError(f"has version {shown} of the legacy format, not {LEGACY_VERSION}")
     platform, _ = load_pickle(data)

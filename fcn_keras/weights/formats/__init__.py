@@ -1,4 +1,4 @@
-"""Name maps, one file a format; each recognises its own by the names that a file holds."""
+"""Name maps, one module per format; each recognises its files by the names they hold."""
 
 from collections.abc import Mapping
 

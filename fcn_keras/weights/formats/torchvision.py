@@ -33,7 +33,7 @@ COUNTED = "a counter that no output depends on"
 
 
 def feature_rules(vgg: VGG) -> tuple[Rule, ...]:
-    """What becomes of ``features``.
+    """The rules for ``features``.
 
     >>> [rule.source for rule in feature_rules(BACKBONES["vgg16"])[-2:]]
     ['features.28.weight', 'features.28.bias']
