@@ -88,6 +88,11 @@ def test_fields_are_those_of_parts_and_of_every_subcommand():
     assert "crop_size" in names and "recipe" in names and "optimisation" not in names
 
 
+def test_names_of_the_first_release_are_renewed():
+    given = ["--squash", "48", "--trunk-width=8", "--flip"]
+    assert flags.renew(given) == ["--resize", "48", "--backbone-width=8", "--flip"]
+
+
 def test_the_nearest_flag():
     options = flags.flags(Options)
     found = {name: flags.nearest(name, options) for name in ("--wd", "--worker", "--zzz")}

@@ -82,9 +82,8 @@ def test_another_data_set_ends_in_one_line(model, folder, monkeypatch, capsys):
     assert "6 classes, but the data set" in lines[-1]
 
 
-@pytest.mark.parametrize("option", ["--resize", "--squash"])
-def test_the_size_and_the_averaged_views_are_options(option, model, folder, tmp_path, monkeypatch):
-    views = (option, "48", "--flip", "--scales", "0.75", "1.25", "--bucket", "1")
+def test_the_size_and_the_averaged_views_are_options(model, folder, tmp_path, monkeypatch):
+    views = ("--resize", "48", "--flip", "--scales", "0.75", "1.25", "--bucket", "1")
     data = ("--dataset", "folder", "--data-dir", folder, "--json", tmp_path / "scores.json")
     run(monkeypatch, model, *data, *views)
     content = json.loads((tmp_path / "scores.json").read_text())
