@@ -45,6 +45,7 @@ def test_models_give_the_same_logits(before, expected, name):
     assert close(logits, expected[name])
 
 
+@pytest.mark.slow
 def test_a_compact_file_gives_the_same_logits(before, expected):
     segment = fcn_keras.Segmenter(before / "fcn8s.safetensors")
     assert close(segment.logits(expected["image"]), expected["compact"])

@@ -33,7 +33,7 @@ def random_8s(request):
     return randomize(build("fcn8s", geometry=request.param))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (37, 50)])
+@pytest.mark.parametrize("size", [pytest.param((1, 1), marks=pytest.mark.slow), (37, 50)])
 def test_any_size_in_the_same_size_out(random_8s, size):
     logits = np.asarray(random_8s(image(*size)))
     assert logits.shape == (1, *size, 5)

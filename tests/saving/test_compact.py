@@ -57,6 +57,7 @@ def test_dead_filters_stay_zero(tmp_path):
     assert not np.any(loaded.get_layer("score_fr").kernel)
 
 
+@pytest.mark.slow
 def test_a_quarter_of_the_size_and_the_same_segmentation(tmp_path):
     model = random_model()
     model.save(tmp_path / "model.keras")

@@ -139,6 +139,7 @@ def test_a_donated_state_does_not_reach_the_checkpoint(tmp_path):
     assert not np.any(restored.params["a/kernel"]) and not warnings
 
 
+@pytest.mark.slow
 def test_infinite_loss_names_step_and_images_and_leaves_finite_checkpoints(config, tmp_path):
     diverging = dataclasses.replace(
         config, optimizer="sgd", learning_rate=1e30, schedule="constant", checkpoint_steps=1

@@ -45,6 +45,7 @@ def test_balanced_weights_are_capped():
     assert balanced_weights(Masks(mask, classes=3))[2] == 10
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compile")
 def test_balanced_weights_are_told_and_used(config, tmp_path, script):
     reporter = script(None, None)
@@ -78,6 +79,7 @@ def test_rows_of_the_first_release_have_no_classes(tmp_path):
     assert math.isnan(first["iou/a, b"]) and second["iou/a, b"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compile")
 def test_patience_ends_a_run_and_a_resumed_one(config, tmp_path, script):
     stuck = dataclasses.replace(config, learning_rate=1e-9, patience=1, epochs=5)

@@ -18,6 +18,7 @@ train(*pickle.load(sys.stdin.buffer))
 """
 
 
+@pytest.mark.slow
 def test_killed_while_writing_a_checkpoint(config, tmp_path, assert_same_run):
     run = tmp_path / "run"
     with subprocess.Popen([sys.executable, "-c", TRAIN], stdin=subprocess.PIPE) as worker:

@@ -57,7 +57,10 @@ def test_validates_every_second_epoch_and_after_the_last(config, whole, tmp_path
     assert log[1]["train_loss"] == every[2]["train_loss"]
 
 
-@pytest.mark.parametrize("at", [1, 3, 5, 8])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("at", [pytest.param(1, marks=SLOW), 3, 5, pytest.param(8, marks=SLOW)])
 def test_resumed_run_is_bit_equal(config, tmp_path, assert_same_run, script, at):
     with pytest.raises(Interrupt):
         train(config, tmp_path, reporter=script(("step", at), interrupt))
@@ -65,6 +68,7 @@ def test_resumed_run_is_bit_equal(config, tmp_path, assert_same_run, script, at)
     assert_same_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_finished_run_resumes_to_nothing_and_then_for_more_epochs(config, tmp_path):
     constant = dataclasses.replace(config, schedule="constant")
     short = dataclasses.replace(constant, epochs=1)
@@ -79,6 +83,7 @@ def test_finished_run_resumes_to_nothing_and_then_for_more_epochs(config, tmp_pa
         assert all(row[name] == expected[name] for name in row.keys() - times)
 
 
+@pytest.mark.slow
 def test_max_steps_ends_within_an_epoch(config, tmp_path, script):
     short = dataclasses.replace(config, max_steps=4, max_val_images=2, learning_rate=1e-5)
     reporter = script(None, None)

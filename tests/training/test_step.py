@@ -43,7 +43,7 @@ def test_loss_starts_at_the_logarithm_of_the_class_count(config, batch):
     assert float(metrics[0].pixels) == (batch["mask"] != 255).sum()
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_accumulated_gradient_equals_the_whole_batch(config, batch, parts):
     _, whole, metrics = steps(config, batch)
     split = dataclasses.replace(config, accumulate=parts)
@@ -54,6 +54,7 @@ def test_accumulated_gradient_equals_the_whole_batch(config, batch, parts):
         np.testing.assert_allclose(value, state.params[name], rtol=1e-5, atol=1e-7, err_msg=name)
 
 
+@pytest.mark.slow
 def test_clipping_shortens_the_first_move_to_the_limit(config, batch):
     config = dataclasses.replace(
         config, schedule="constant", learning_rate=1.0, weight_decay=0.0, bias_rate=1.0
@@ -112,6 +113,7 @@ def test_dropout_draws_anew_each_step_and_repeats_with_the_seed(tiny, batch):
     jax.tree.map(np.testing.assert_array_equal, state, again)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_float32_weights_and_loss(config, batch):
     _, state, metrics = steps(dataclasses.replace(config, precision="bfloat16"), batch)
     assert {str(value.dtype) for value in state.params.values()} == {"float32"}
@@ -128,6 +130,7 @@ def test_a_batch_without_labels_changes_nothing(config, batch):
         np.testing.assert_array_equal(variable.value, state.params[variable.path])
 
 
+@pytest.mark.slow
 def test_the_originals_solver_equals_its_mean_form_at_a_fixed_size(tiny):
     """Summed loss, rate 1e-10, decay 5e-4 against the mean over 32 x 32 pixels."""
     rng = np.random.default_rng(0)
