@@ -57,7 +57,11 @@ def renew(arguments: Iterable[str]) -> list[str]:
 
 
 def nearest(flag: str, choices: Iterable[str]) -> str | None:
-    """The flag that was probably meant; None if none is close."""
+    """The flag that was probably meant; None if none is close.
+
+    >>> nearest("--lr", ["--learning-rate", "--seed"]), nearest("--sed", ["--seed"])
+    ('--learning-rate', '--seed')
+    """
     choices, name = list(choices), flag.lstrip("-").replace("_", "-")
     famous = f"--{FAMOUS.get(name, name)}"
     if famous in choices:

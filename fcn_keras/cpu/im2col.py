@@ -14,6 +14,9 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Cross-correlation, zero-padded: ``(B, H, W, C), (k, k, C, F) -> (B, H, W, F)``, k odd.
 
     The patches have ``k * k`` times as many values as `x`.
+
+    >>> convolve(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
+    [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     batch, height, width, channels = x.shape
     size, filters = kernel.shape[0], kernel.shape[3]

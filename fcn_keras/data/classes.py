@@ -60,6 +60,9 @@ def voc_color_map() -> np.ndarray:
     """PASCAL VOC's colour map, uint8 ``(256, 3)`` (VOC development kit, VOClabelcolormap.m).
 
     Bits 0, 3, 6 of the label go to red, 1, 4, 7 to green and 2, 5 to blue, most significant first.
+
+    >>> voc_color_map()[[0, 1, 15, 255]].tolist()
+    [[0, 0, 0], [128, 0, 0], [192, 128, 128], [224, 224, 192]]
     """
     labels = np.arange(256)
     colors = np.zeros((256, 3), np.uint8)

@@ -58,7 +58,13 @@ class Scores:
 
 
 class ConfusionMatrix:
-    """Pixel counts, int64 ``(C, C)``: rows are the truth, columns the prediction."""
+    """Pixel counts, int64 ``(C, C)``: rows are the truth, columns the prediction.
+
+    >>> matrix = ConfusionMatrix(2)
+    >>> matrix.update(np.array([[0, 0, 1, 255]]), np.array([[0, 1, 1, 0]]))
+    >>> matrix.counts.tolist(), matrix.scores().iou.tolist(), matrix.scores().mean_iou
+    ([[1, 1], [0, 1]], [0.5, 0.5], 0.5)
+    """
 
     def __init__(self, num_classes: int):
         self.num_classes = num_classes

@@ -63,6 +63,9 @@ FORMATS: dict[FormatName, Format] = {
 def find(name: str) -> Format:
     """The format of that name, `saved_model` and the like included.
 
+    >>> find("stablehlo").suffix, find("compact").extern
+    ('.stablehlo', False)
+
     Raises:
         InputError: there is none, or a package that it needs is not installed.
     """

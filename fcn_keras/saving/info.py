@@ -75,6 +75,11 @@ def describe(model: keras.Model) -> ModelInfo:
 
     A model that continues after ours, to another number of classes, knows nothing about them.
 
+    >>> from fcn_keras.models import fcn32s
+    >>> info = describe(fcn32s(2, backbone_width=1, head_width=1))
+    >>> info.named, info.classes.names
+    (False, ('class 0', 'class 1'))
+
     Raises:
         InputError: what the model's file says of itself can't be read.
     """

@@ -20,6 +20,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
     After an error `path` is as it was, and the temporary file is gone.
 
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "note.txt"
+    >>> with replacing(path) as draft:
+    ...     count = draft.write_text("done")
+    ...     print(path.exists())
+    False
+    >>> path.read_text()
+    'done'
+    >>> folder.cleanup()
+
     Raises:
         SaveError: the file can't be written, in one line that names `path` and the reason.
     """

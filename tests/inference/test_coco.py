@@ -1,14 +1,8 @@
-import doctest
-
 import numpy as np
 import pytest
 
 from fcn_keras.data.classes import VOID, ClassTable
 from fcn_keras.inference import coco
-
-
-def test_examples_in_the_documentation():
-    assert doctest.testmod(coco).failed == 0
 
 
 def test_areas_are_those_that_cocos_own_library_reads():

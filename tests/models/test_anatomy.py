@@ -1,12 +1,10 @@
 """Designs are read back from any model, and every layer has its part."""
 
-import doctest
-
 import keras
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.models import Design, anatomy, build, design_of
+from fcn_keras.models import Design, build, design_of
 from fcn_keras.models.anatomy import backbone_of, block, part
 from fcn_keras.models.vgg import BACKBONES
 
@@ -18,12 +16,6 @@ DESIGNS = [
     Design(**NARROW, at_once=True, batch_norm=True, backbone="vgg16_bn"),
     Design(**NARROW, batch_norm=True, upsampling="frozen", dropout=0.0),
 ]
-
-
-def test_docstring_examples():
-    results = doctest.testmod(anatomy)
-    assert results.attempted == 2
-    assert results.failed == 0
 
 
 @pytest.mark.parametrize("design", DESIGNS, ids=str)

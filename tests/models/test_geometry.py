@@ -1,6 +1,5 @@
 """Centre arithmetic: the module's examples, brute force, and the centres of real models."""
 
-import doctest
 from fractions import Fraction
 
 import jax
@@ -12,7 +11,6 @@ import pytest
 import fcn_keras
 from fcn_keras.cpu.runtime import tuned_jit
 from fcn_keras.errors import InputError
-from fcn_keras.models import feature_map, geometry
 from fcn_keras.models.feature_map import FeatureMap
 from fcn_keras.models.geometry import Grid
 from fcn_keras.models.vgg import BACKBONES, backbone
@@ -26,13 +24,6 @@ OFFSETS = {
     ("fcn16s", "same"): {"crop_pool4": 0, "crop": 0},
     ("fcn8s", "same"): {"crop_pool4": 0, "crop_pool3": 0, "crop": 0},
 }
-
-
-@pytest.mark.parametrize(("module", "examples"), [(geometry, 8), (feature_map, 2)])
-def test_docstring_examples(module, examples):
-    results = doctest.testmod(module)
-    assert results.attempted >= examples
-    assert results.failed == 0
 
 
 @pytest.mark.parametrize("border", [0, 99])
