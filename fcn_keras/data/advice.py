@@ -13,6 +13,7 @@ from fcn_keras.data.traits import HASH_SIDE, Traits
 MOSTLY_VOID = 0.5
 ONE_CLASS = 0.99
 BLENDED = 0.2  # 0.04 at most in VOC and CamVid, 0.5 once their edges are smoothed
+UNTURNED = 0.2  # one of 40 looks so by chance
 ALIKE = 4  # places of 64; frames of CamVid's two splits differ in 8 at least, VOC's photos in 11
 
 
@@ -65,6 +66,14 @@ def _masks(classes: ClassTable, samples: dict[str, Traits]) -> Iterator[str]:
             f"{len(blended)} masks have thin lines of other classes between two classes, such as "
             f"{blended[0]}: their edges look smoothed; save them without, and resize "
             "masks by nearest neighbour"
+        )
+    turned = [name for name, one in samples.items() if one.fits_stored is not None]
+    stored = [name for name in turned if samples[name].fits_stored]
+    if len(stored) > UNTURNED * len(turned):
+        yield (
+            f"{len(stored)} of {len(turned)} masks don't seem to be turned as their photos are by "
+            f"EXIF orientation, such as {stored[0]}; turn these masks too, or save the photos "
+            "upright"
         )
     coded: dict[str, list[str]] = {}
     for name, one in samples.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from fcn_keras.data.advice import warnings
 from fcn_keras.data.classes import VOID, ClassTable
-from fcn_keras.data.images import conversions
+from fcn_keras.data.images import conversions, exif_orientation
 from fcn_keras.data.source import FileSource
 from fcn_keras.data.traits import Traits, traits
 from fcn_keras.errors import InputError
@@ -166,7 +166,8 @@ def _inspect(
     if image is not None and mask is not None:
         try:
             source.require_same_size(index, image, mask)
-            own = traits(image, mask, source.masks[index], source.colors)
+            orientation = exif_orientation(source.images[index])
+            own = traits(image, mask, source.masks[index], source.colors, orientation)
         except InputError as error:
             messages.append(str(error))
     return messages, counts, changes, own

@@ -103,6 +103,15 @@ def exif_orientation(path: str | Path) -> int:
     return _reading("image", str(path), orientation)
 
 
+def turned_upright(labels: np.ndarray, orientation: int) -> np.ndarray:
+    """A mask ``(H, W)`` of a picture's stored pixels, as it lies on the upright picture."""
+    if orientation in (3, 4, 6, 7):
+        labels = labels[::-1]
+    if orientation in (2, 3, 7, 8):
+        labels = labels[:, ::-1]
+    return labels.T if orientation >= 5 else labels
+
+
 def conversions(path: str | Path) -> list[str]:
     """What `read_image` does to a picture beyond decoding it, in words; usually nothing."""
 

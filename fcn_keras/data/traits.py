@@ -10,10 +10,14 @@ import numpy as np
 from PIL import Image
 
 from fcn_keras.data.classes import VOID
+from fcn_keras.data.images import turned_upright
 from fcn_keras.data.mask_values import Colors
 
 HASH_SIDE = 8
 _FLAT = 4.0  # standard deviation of gray, below which a picture has nothing to compare
+# Of right masks, in CamVid none passes this, mirrored or turned, and in VOC one of 40; of masks
+# that aren't turned it finds all in CamVid, and six in ten in VOC.
+_STRONGER = 1.3
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Traits:
         labels: The classes in the mask.
         blended: `blended_share` of the mask.
         coding: How the mask was read: by class ids, by colour, or by ids against its own palette.
+        fits_stored: Whether the mask lies better on the photo as it is stored than on the upright
+            one; None where both are the same, or their sizes differ.
     """
 
     size: tuple[int, int]
@@ -33,10 +39,20 @@ class Traits:
     labels: frozenset[int]
     blended: float | None
     coding: Literal["ids", "colours", "other palette"]
+    fits_stored: bool | None = None
 
 
-def traits(image: np.ndarray, mask: np.ndarray, path: Path, colors: Colors | None) -> Traits:
-    """Those of an image uint8 ``(H, W, 3)`` and the mask uint8 ``(H, W)`` read from `path`."""
+def traits(
+    image: np.ndarray,
+    mask: np.ndarray,
+    path: Path,
+    colors: Colors | None,
+    orientation: int = 1,
+) -> Traits:
+    """Those of an image uint8 ``(H, W, 3)`` and the mask uint8 ``(H, W)`` read from `path`.
+
+    `orientation` is the image's EXIF orientation, from which it was turned upright.
+    """
     height, width = mask.shape
     return Traits(
         (height, width),
@@ -44,6 +60,7 @@ def traits(image: np.ndarray, mask: np.ndarray, path: Path, colors: Colors | Non
         frozenset(np.unique(mask).tolist()) - {VOID},
         blended_share(mask),
         _coding(path, mask, colors),
+        fits_stored(image, mask, orientation),
     )
 
 
@@ -92,6 +109,34 @@ def blended_share(mask: np.ndarray) -> float | None:
             between += int(np.count_nonzero((rises & (left >= 0)) | (falls & (right >= 0))))
     borders = direct + between
     return between / borders if borders else None
+
+
+def fits_stored(image: np.ndarray, mask: np.ndarray, orientation: int) -> bool | None:
+    """Whether the borders in a mask lie on stronger edges once the mask is turned like the photo.
+
+    Args:
+        image: The upright photo, uint8 ``(H, W, 3)``.
+        mask: Labels ``(H, W)``, which should be upright too.
+        orientation: The EXIF orientation of the photo's file.
+
+    Returns:
+        None where turning changes nothing, or changes the size.
+    """
+    turned = turned_upright(mask, orientation)
+    if turned.shape != mask.shape or (turned == mask).all():
+        return None
+    gray = np.asarray(Image.fromarray(image).convert("L"), np.float32)
+    return edge_strength(gray, turned) > _STRONGER * edge_strength(gray, mask)
+
+
+def edge_strength(gray: np.ndarray, mask: np.ndarray) -> float:
+    """The mean difference of neighbours in a picture ``(H, W)`` across borders in a mask."""
+    total, borders = 0.0, 0
+    for values, labels in ((gray, mask), (gray.T, mask.T)):
+        changes = labels[1:] != labels[:-1]
+        total += float(abs(values[1:] - values[:-1])[changes].sum())
+        borders += int(changes.sum())
+    return total / max(borders, 1)
 
 
 def _coding(

@@ -2,12 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fcn_keras.data import open_dataset
 from fcn_keras.data.catalog import open_files
 from fcn_keras.data.check import check
 from fcn_keras.data.classes import ClassTable
+from fcn_keras.data.images import turned_upright
 from fcn_keras.data.pairs import pairs_source
 from fcn_keras.data.photos import Photos, survey
 from fcn_keras.data.sheet import overlay_sheet
@@ -193,3 +194,28 @@ def test_masks_of_ids_alone_are_read_in_one_way(root):
     sources = {name: pairs_source(root, name, classes, ignore_label=9) for name in SPLITS}
     report = check(sources)
     assert report.problems == report.warnings == []
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_that_arent_turned_with_their_photos(root, orientation):
+    """A square photo with a dark corner, which is the tree in its mask."""
+    photo = np.full((45, 45), 200, np.uint8)
+    photo[:20, :15] = 40
+    mask = np.where(photo == 40, 1, 0).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for index in SPLITS["train"]:
+        Image.fromarray(photo).save(root / f"images/{index}.png", exif=exif)
+        with Image.open(root / f"images/{index}.png") as stored:
+            upright = np.array(ImageOps.exif_transpose(stored))
+        turned = np.where(upright == 40, 1, 0).astype(np.uint8)
+        np.testing.assert_array_equal(turned_upright(mask, orientation), turned)
+        draw(root, index, mask if index < 4 else turned)
+    (warning,) = [text for text in warned(root) if "EXIF" in text]
+    assert warning == (
+        "4 of 6 masks don't seem to be turned as their photos are by EXIF orientation, such as 0; "
+        "turn these masks too, or save the photos upright"
+    )
+    for index in range(4):
+        draw(root, index, turned)
+    assert not [text for text in warned(root) if "EXIF" in text]
