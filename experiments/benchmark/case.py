@@ -33,7 +33,9 @@ Contender = Literal[
     "torch-kept-memory",
     "torch-channels-last-kept-memory",
     "onnxruntime",
+    "openvino",
 ]
+RUNTIMES = ("onnxruntime", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +104,20 @@ def contenders(verb: str, wanted: tuple[Contender, ...]) -> tuple[Contender, ...
     """Those asked for, or else ours and what this machine can run beside it.
 
     Raises:
-        InputError: ONNX Runtime is asked to do anything but predict.
+        InputError: a runtime is asked to do anything but predict.
     """
     if wanted:
-        if "onnxruntime" in wanted and verb != "predict":
-            raise InputError(f"--contenders onnxruntime can't {verb}: leave it out")
+        for contender in wanted:
+            if contender in RUNTIMES and verb != "predict":
+                raise InputError(f"--contenders {contender} can't {verb}: leave it out")
         return wanted
     found: list[Contender] = ["ours"]
     if installed("torch"):
         found += PYTORCH
         if verb == "predict" and installed("onnxruntime") and installed("onnxscript"):
             found.append("onnxruntime")
+    if verb == "predict" and installed("openvino") and installed("onnx"):
+        found.append("openvino")
     return tuple(found)
 
 

@@ -1,8 +1,11 @@
-"""The contenders that are this package, with or without its faster paths."""
+"""This package with or without its faster paths, and OpenVINO on what it exports."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +36,8 @@ TURNED_OFF = {
 
 def build(case: Case, contender: Contender) -> Built:
     """The contender, compiled."""
+    if contender == "openvino":
+        return Built(_openvino(case), lambda outputs: None, lambda: None)
     cpu.turn_off(*TURNED_OFF.get(contender, ()))
     cpu.prepare()
     calls = {"predict": _predict, "train": _train, "upsample": _upsample}
@@ -65,6 +70,23 @@ def _predict(case: Case) -> Callable:
     predict = bind(model, lambda images: model(images, training=False))
     images = jnp.asarray(images_and_masks(case)[0])
     return lambda: predict(images)
+
+
+def _openvino(case: Case) -> Callable:
+    """Compiled for latency, as OpenVINO does by itself, in the case's precision."""
+    import openvino
+
+    from fcn_keras.export import onnx_file
+    from fcn_keras.export.job import Job
+
+    model = build_model(replace(configuration(case), precision="float32"), case.num_classes)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fcn.onnx"
+        onnx_file.write(Job(model, (case.size, case.size), "logits", {}), path)
+        hint = {"float32": "f32", "bfloat16": "bf16"}[case.precision]
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    images = images_and_masks(case)[0].astype(np.float32)
+    return lambda: compiled({"images": images})[0]
 
 
 def trainer(case: Case) -> tuple[jax.stages.Compiled, dict, State, keras.Model]:

@@ -121,7 +121,7 @@ def _build(case: Case, contender: Contender) -> float:
     """In the contender's process: builds it. Returns the seconds until the first call's end."""
     global _built, _calls
     start = time.perf_counter()
-    if contender.startswith("ours"):
+    if contender.startswith("ours") or contender == "openvino":
         from experiments.benchmark import ours as side
     else:
         from experiments.benchmark import pytorch as side

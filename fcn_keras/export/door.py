@@ -18,8 +18,9 @@ import keras
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.export.formats import Format, find
-from fcn_keras.export.job import INPUT, Job, Output, in_float32
+from fcn_keras.export.job import INPUT, Job, Output
 from fcn_keras.export.proof import Proof, images_of, prove
+from fcn_keras.inference.precision import in_precision
 from fcn_keras.saving import describe, load_model, num_classes, package_version
 from fcn_keras.storage import SaveError, system_reason
 
@@ -82,7 +83,7 @@ def export_model(
     num_classes(model)
     input_size = _size(model, kind, input_size)
     images = images_of(check, input_size, batches=kind.batches)
-    model = in_float32(model) if kind.extern else model
+    model = in_precision(model, "float32") if kind.extern else model
     job = Job(model, input_size, output, _facts(model))
     with _staging(path) as folder:
         staged = folder / path.name

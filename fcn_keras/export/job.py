@@ -58,16 +58,3 @@ def pure(model: keras.Model, output: Output = "logits") -> tuple[Callable, list[
         return finish(logits, output)
 
     return predict, trainable + fixed
-
-
-def in_float32(model: keras.Model) -> keras.Model:
-    """The model, or a copy that computes in float32 where it computes in a shorter type."""
-    if all(layer.compute_dtype == "float32" for layer in model.layers):
-        return model
-
-    def convert(layer: keras.Layer) -> keras.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
-
-    copy = keras.models.clone_model(model, clone_function=convert)
-    copy.set_weights(model.get_weights())
-    return copy

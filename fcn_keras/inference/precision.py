@@ -13,8 +13,6 @@ from fcn_keras.saving.blueprint import draw, raise_up
 
 Precision = Literal["float32", "bfloat16"]
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-
 
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     """The model if it computes in `precision`, or else a copy of it that does.
@@ -22,19 +20,31 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     The weights stay float32, and so do scores, upsampling and logits.
 
     Args:
-        model: A model as `fcn8s`, `fcn16s` or `fcn32s` built it.
-        precision: ``"bfloat16"`` is Keras' policy ``mixed_bfloat16``.
+        model: For bfloat16 a model as `fcn8s`, `fcn16s` or `fcn32s` built it, since Keras' policy
+            ``mixed_bfloat16`` is that of the backbone, fc6 and fc7 only; for float32 any
+            functional model.
+        precision: ``"float32"`` or ``"bfloat16"``.
 
     Raises:
         InputError: `precision` is another, or the model is not such a one.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision={precision!r} is not one of {', '.join(get_args(Precision))}")
-    blueprint = draw(model)
-    if blueprint["policy"] == _POLICIES[precision]:
-        return model
-    with without_initial_values():
-        copy = raise_up({**blueprint, "policy": _POLICIES[precision]})
+    if precision == "float32":
+        if all(layer.compute_dtype == "float32" for layer in model.layers):
+            return model
+        with without_initial_values():
+            copy = keras.models.clone_model(model, clone_function=_in_float32)
+    else:
+        blueprint = draw(model)
+        if blueprint["policy"] == "mixed_bfloat16":
+            return model
+        with without_initial_values():
+            copy = raise_up({**blueprint, "policy": "mixed_bfloat16"})
     for ours, theirs in zip(copy.variables, model.variables, strict=True):
         ours.assign(ops.copy(theirs.value))  # training donates the buffers of the model it trains
     return copy
+
+
+def _in_float32(layer: keras.Layer) -> keras.Layer:
+    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})

@@ -210,6 +210,7 @@ def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
         (("upsample", "--size", 30, "--strides", 8), "--size 30: give a multiple of the stride 8"),
         (("predict", "--repeats", 0), "--repeats 0: give at least 1"),
         (("train", "--contenders", "onnxruntime"), "--contenders onnxruntime can't train"),
+        (("train", "--contenders", "openvino"), "--contenders openvino can't train"),
     ],
 )
 def test_what_is_refused(arguments, message, monkeypatch, tmp_path, capsys):
