@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,15 +16,29 @@ from fcn_keras.data import Source
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation.confusion import ConfusionMatrix, Scores
-from fcn_keras.evaluation.losses import pixel_losses
+from fcn_keras.evaluation.measures import cross_entropy, measure, measure_all
 from fcn_keras.inference.compiled import bind
-from fcn_keras.inference.large import LargePhotos
+from fcn_keras.inference.large import LargePhotos, softmax
 from fcn_keras.inference.padding import pad, runner
 from fcn_keras.inference.tta import averaged
 from fcn_keras.saving import num_classes
 
 READERS = 4
 READ_AHEAD = 8
+
+Observer = Callable[[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+"""Called with a sample's index, image uint8 ``(H, W, 3)``, mask and class map uint8 ``(H, W)``, and
+the probabilities of the predicted classes, float32 ``(H, W)``."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Image and mask, padded, and their height and width before."""
+
+    index: int
+    image: np.ndarray
+    mask: np.ndarray
+    size: tuple[int, int]
 
 
 class Evaluator:
@@ -74,7 +88,8 @@ class Evaluator:
         predict, self._fill = runner(model, bucket)
         if augmented:
             predict = averaged(predict, flip=flip, scales=scales)
-        self._measure = bind(model, lambda images, masks: _measure(predict(images), masks))
+        self._measure = bind(model, lambda images, masks: measure(predict(images), masks))
+        self._measure_all = bind(model, lambda images, masks: measure_all(predict(images), masks))
         self._large = LargePhotos(model, bucket=bucket, flip=flip, scales=scales)
 
     def run(
@@ -82,6 +97,7 @@ class Evaluator:
         source: Source,
         progress: Callable[[int, int], None] | None = None,
         shard: tuple[int, int] = (0, 1),
+        observe: Observer | None = None,
     ) -> Scores:
         """Scores the model on all of `source`.
 
@@ -90,6 +106,7 @@ class Evaluator:
             progress: Called after each batch with the images done and their total.
             shard: Index of this process and number of processes of `jax.distributed`. Each runs
                 its share of the images, and all get the scores of the whole set.
+            observe: Called with every sample and what the model makes of it.
 
         Raises:
             InputError: the data set has another number of classes than the model, or a sample
@@ -98,10 +115,14 @@ class Evaluator:
         self._check_classes(source)
         confusion, loss, done = ConfusionMatrix(self.num_classes), 0.0, 0
         indices = range(shard[0], len(source), shard[1])
-        for size, masks, predictions, summed in self._results(source, indices):
-            confusion.update(masks, ops.convert_to_numpy(predictions))
+        for samples, predictions, summed, *confidences in self._results(source, indices, observe):
+            predictions = ops.convert_to_numpy(predictions)
+            for sample, prediction in zip(samples, predictions, strict=False):
+                confusion.update(sample.mask, prediction)
+            if observe:
+                _show(observe, samples, predictions, ops.convert_to_numpy(confidences[0]))
             loss += float(summed)
-            done += size
+            done += len(samples)
             if progress:
                 progress(done, len(indices))
         if shard[1] > 1:
@@ -113,56 +134,62 @@ class Evaluator:
     @property
     def compiles(self) -> int:
         """How many shapes have been compiled so far (JAX only)."""
-        return self._measure.compiles() + self._large.compiles()
+        functions = (self._measure, self._measure_all, self._large)
+        return sum(function.compiles() for function in functions)
 
-    def _results(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
-        """Yields images, masks, class maps and loss of a batch while the next one is running."""
+    def _results(
+        self, source: Source, indices: Sequence[int], observe: Observer | None
+    ) -> Iterator[tuple]:
+        """Yields a batch's samples and results while the next batch is running.
+
+        The results are class maps ``(B, H, W)``, the loss, and with `observe` the confidences.
+        """
+        run = self._measure_all if observe else self._measure
         running = None
-        for images, masks, name in self._batches(source, indices):
-            size = len(images)
-            if self._large.take(*masks[0].shape):
-                yield 1, masks[0], *self._measure_large(images[0], masks[0], name)
+        for samples in self._batches(source, indices):
+            if self._large.take(*samples[0].mask.shape):
+                yield samples, *self._measure_large(samples[0], source, observe is not None)
                 continue
-            missing = self.batch_size - size
-            if missing:
-                # These don't count: all their pixels are void.
-                images += [np.zeros_like(images[0])] * missing
-                masks += [np.full_like(masks[0], VOID)] * missing
-            truth = np.stack(masks)
-            batch = (size, truth, *self._measure(np.stack(images), truth))
+            images, masks = [s.image for s in samples], [s.mask for s in samples]
+            # These don't count: all their pixels are void.
+            missing = self.batch_size - len(samples)
+            images += [np.zeros_like(images[0])] * missing
+            masks += [np.full_like(masks[0], VOID)] * missing
+            batch = (samples, *run(np.stack(images), np.stack(masks)))
             if running:
                 yield running
             running = batch
         if running:
             yield running
 
-    def _measure_large(self, image: np.ndarray, mask: np.ndarray, name: str) -> tuple:
-        """As `_measure`, for one image ``(H, W, 3)`` in bands."""
-        prediction, summed = np.empty_like(mask), 0.0
+    def _measure_large(self, sample: _Sample, source: Source, confident: bool) -> tuple:
+        """As `measure_all` or `measure`, for one image in bands."""
+        mask, summed = sample.mask, 0.0
+        prediction, confidence = np.empty_like(mask), np.empty(mask.shape, np.float32)
         try:
-            for rows, logits in self._large.bands(image):
+            for rows, logits in self._large.bands(sample.image):
                 prediction[rows] = logits.argmax(axis=-1)
-                summed += _cross_entropy(logits, mask[rows])
+                if confident:
+                    confidence[rows] = softmax(logits).max(axis=-1)
+                summed += cross_entropy(logits, mask[rows])
         except InputError as error:
-            raise InputError(f"image {name}: {error}") from error
-        return prediction, summed
+            raise InputError(f"image {source.ids[sample.index]}: {error}") from error
+        return prediction[None], summed, confidence[None]
 
-    def _batches(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
+    def _batches(self, source: Source, indices: Sequence[int]) -> Iterator[list[_Sample]]:
         """Groups samples by their bucket shape; incomplete batches come last.
 
-        A large image is by itself. With each group comes the name of its last image.
+        A large image is by itself.
         """
-        pending: defaultdict[tuple, tuple[list, list]] = defaultdict(lambda: ([], []))
-        for image, mask, name in self._samples(source, indices):
-            images, masks = pending[mask.shape]
-            images.append(image)
-            masks.append(mask)
-            if len(images) == self.batch_size or self._large.take(*mask.shape):
-                yield *pending.pop(mask.shape), name
-        for group in pending.values():
-            yield *group, name
+        pending: defaultdict[tuple, list[_Sample]] = defaultdict(list)
+        for sample in self._samples(source, indices):
+            shape = sample.mask.shape
+            pending[shape].append(sample)
+            if len(pending[shape]) == self.batch_size or self._large.take(*shape):
+                yield pending.pop(shape)
+        yield from pending.values()
 
-    def _samples(self, source: Source, indices: Sequence[int]) -> Iterator[tuple]:
+    def _samples(self, source: Source, indices: Sequence[int]) -> Iterator[_Sample]:
         """Samples in order, read ahead by threads while the model runs."""
         with ThreadPoolExecutor(READERS) as pool:
             waiting: deque[Future] = deque()
@@ -177,7 +204,7 @@ class Evaluator:
                 for future in waiting:
                     future.cancel()
 
-    def _read(self, source: Source, index: int) -> tuple[np.ndarray, np.ndarray, str]:
+    def _read(self, source: Source, index: int) -> _Sample:
         image, mask = source[index]
         largest = mask[mask != VOID].max(initial=0)
         if largest >= self.num_classes:
@@ -189,9 +216,10 @@ class Evaluator:
             size = (self.squash, self.squash)
             image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
             mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        if not self._large.take(*mask.shape):
+        height, width = mask.shape
+        if not self._large.take(height, width):
             image, mask = pad(image, self.bucket, self._fill), pad(mask, self.bucket, VOID)
-        return image, mask, source.ids[index]
+        return _Sample(index, image, mask, (height, width))
 
     def _check_classes(self, source: Source) -> None:
         classes = source.classes
@@ -202,21 +230,14 @@ class Evaluator:
             )
 
 
-def _measure(logits: Any, masks: Any) -> tuple:
-    """Class maps uint8 ``(B, H, W)`` and the cross-entropy summed over non-void pixels."""
-    losses, _, labelled = pixel_losses(logits, ops.convert_to_tensor(masks))
-    summed = ops.sum(ops.where(labelled, losses, 0.0))
-    return ops.cast(ops.argmax(logits, axis=-1), "uint8"), summed
-
-
-def _cross_entropy(logits: np.ndarray, mask: np.ndarray) -> float:
-    """The second result of `_measure`, by NumPy: of rows ``(h, W, C)`` and their labels."""
-    labelled = mask != VOID
-    logits, labels = logits[labelled], mask[labelled]
-    largest = logits.max(axis=-1, initial=-np.inf)
-    powers = np.exp(logits - largest[:, None]).sum(axis=-1)
-    own = np.take_along_axis(logits, labels[:, None].astype(int), axis=-1)[:, 0]
-    return float((largest + np.log(powers) - own).sum(dtype=np.float64))
+def _show(
+    observe: Observer, samples: list[_Sample], predictions: np.ndarray, confidences: np.ndarray
+) -> None:
+    """Passes samples on without their padding."""
+    for sample, *maps in zip(samples, predictions, confidences, strict=False):
+        height, width = sample.size
+        image, *maps = (array[:height, :width] for array in (sample.image, sample.mask, *maps))
+        observe(sample.index, image.astype(np.uint8), *maps)
 
 
 def _sum_over_processes(values: np.ndarray) -> np.ndarray:

@@ -88,3 +88,25 @@ def test_the_size_and_the_averaged_views_are_options(model, folder, tmp_path, mo
     run(monkeypatch, model, *data, *views)
     content = json.loads((tmp_path / "scores.json").read_text())
     assert content["pixel_accuracy"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.slow
+def test_two_models_are_compared_in_a_report(model, folder, tmp_path, monkeypatch, capsys):
+    fcn_keras.load_model(model).save(tmp_path / "copy.keras")
+    options = ("--json", tmp_path / "scores.json", "--report", tmp_path / "report")
+    data = ("--dataset", "folder", "--data-dir", folder, "--bucket", "64")
+    run(monkeypatch, model, tmp_path / "copy.keras", *data, *options)
+    contents = json.loads((tmp_path / "scores.json").read_text())
+    assert [content["model"] for content in contents] == [str(model), f"{tmp_path}/copy.keras"]
+    assert contents[0]["iou"] == contents[1]["iou"]
+    assert f"wrote {tmp_path}/report/index.html" in capsys.readouterr().out
+    page = (tmp_path / "report/index.html").read_text()
+    assert "two and copy on folder val, 2 images" in page
+    assert f"<td>{100 * contents[0]['mean_iou']:.2f}</td>" in page
+
+
+def test_no_model_ends_in_one_line(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, "--dataset", "shapes")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: no model to score; name a .keras file\n"

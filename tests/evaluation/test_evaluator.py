@@ -128,7 +128,7 @@ def test_squashing_scores_the_resized_mask(model):
     class Recorder(Evaluator):
         def _read(self, source, index):
             sample = super()._read(source, index)
-            seen.append((sample[0].shape, sample[1].shape, set(np.unique(sample[1]))))
+            seen.append((sample.image.shape, sample.mask.shape, set(np.unique(sample.mask))))
             return sample
 
     Recorder(model, bucket=1, squash=48).run(Images([(40, 50), (90, 70)]))
