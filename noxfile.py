@@ -1,8 +1,8 @@
 """Sessions in environments of their own: ``nox -l`` lists them, ``nox`` runs all.
 
 ``nox -s tests-3.12`` runs the quick tests with the newest dependencies, ``nox -s lowest`` with the
-oldest ones that pyproject.toml allows, ``nox -s docs`` builds the site, ``nox -s wheel`` builds the
-package and trains with it outside the checkout.
+oldest ones that pyproject.toml allows, ``nox -s docs`` builds the site, ``nox -s links`` follows
+its links, ``nox -s wheel`` builds the package and trains with it outside the checkout.
 """
 
 import shutil
@@ -49,6 +49,13 @@ def docs(session: nox.Session) -> None:
     """The site, in build/site; any warning is an error."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "build/site")
+
+
+@nox.session(python=LOWEST)
+def links(session: nox.Session) -> None:
+    """Follows every link of the site, those to other sites too."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-b", "linkcheck", "docs", "build/links")
 
 
 @nox.session(python=LOWEST)

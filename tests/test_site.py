@@ -1,5 +1,6 @@
 """The site builds without a warning, needs nothing from elsewhere, and has every public name."""
 
+import html
 import importlib
 import inspect
 import pkgutil
@@ -18,7 +19,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     pytest.importorskip("sphinx")
-    folder = tmp_path_factory.mktemp("site")
+    folder = tmp_path_factory.mktemp("site").resolve()
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     done = subprocess.run([*command, str(DOCS), str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -34,9 +35,30 @@ def test_every_public_name_has_an_entry(site):
         module = importlib.import_module(f"fcn_keras{package}")
         for name in getattr(module, "__all__", ()):
             public = getattr(module, name)
-            documented = inspect.isclass(public) or inspect.isfunction(public)  # not type aliases
-            if documented and f'.{name}"' not in reference:
+            if not inspect.ismodule(public) and f'.{name}"' not in reference:
                 missing.append(f"{module.__name__}.{name}")
+    assert not missing
+
+
+def test_links_of_the_readme_and_the_changelog_lead_to_files():
+    for page in (DOCS.parent / "README.md", DOCS.parent / "CHANGELOG.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.slow
+def test_every_link_within_the_site_has_its_target(site):
+    pages = {page: page.read_text() for page in site.rglob("*.html")}
+    names = {page: set(re.findall(r'\bid="([^"]+)"', text)) for page, text in pages.items()}
+    missing = []
+    for page, text in pages.items():
+        for link in re.findall(r'<a\b[^>]*\bhref="([^"]+)"', text):
+            if re.match(r"\w+:", link):
+                continue
+            file, _, name = html.unescape(link).partition("#")
+            target = (page.parent / file).resolve() if file else page
+            if not target.exists() or (name and name not in names.get(target, {name})):
+                missing.append(f"{page.relative_to(site)}: {link}")
     assert not missing
 
 

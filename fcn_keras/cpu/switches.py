@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fcn_keras.errors import InputError
 
-# Faster convolutions, pools and transposed convolutions (the latter on other devices too), options
-# of XLA's compiler, and keeping freed memory.
 ALGORITHMS = ("convolutions", "pools", "upsampling", "compiler", "memory")
+"""Faster convolutions, pools and transposed convolutions (the latter on other devices too), options
+of XLA's compiler, and keeping freed memory."""
+
 _off: set[str] = set()
 
 

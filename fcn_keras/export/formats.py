@@ -12,6 +12,7 @@ TOLERANCE = 1e-5
 """Largest difference that passes for what computes in float32, as a share of the logits' range."""
 
 FormatName = Literal["saved-model", "onnx", "openvino", "litert", "stablehlo", "compact"]
+"""What `export_model` and ``fcn-keras export`` take as a format."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ FORMATS: dict[FormatName, Format] = {
     # Kernels of 8 bits.
     "compact": Format("compact model", ".safetensors", "compact", extern=False, tolerance=0.05),
 }
+"""The formats by name."""
 
 
 def find(name: str) -> Format:

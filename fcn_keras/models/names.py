@@ -3,4 +3,7 @@
 from typing import Literal
 
 ModelName = Literal["fcn32s", "fcn16s", "fcn8s"]
+"""The networks, from the coarsest."""
+
 Backbone = Literal["vgg13", "vgg16", "vgg16_bn", "vgg19"]
+"""The classifiers that they are built on."""
