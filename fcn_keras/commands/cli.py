@@ -64,7 +64,7 @@ def run(main: Callable[[Any], None], options: Any, description: str, default: An
     Args:
         main: The command.
         options: A dataclass of `Options`, or a union of several, each a subcommand.
-        description: What ``--help`` says of the command.
+        description: What ``--help`` says about the command.
         default: ``tyro.MISSING`` for a union.
     """
     spec = sys.modules[main.__module__].__spec__

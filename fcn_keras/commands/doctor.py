@@ -15,9 +15,9 @@ from typing_extensions import Doc
 from fcn_keras.commands import cli
 
 PACKAGE = "fcn-keras"
-# Extras that only developers install.
+# Extras for developers only.
 DEVELOPMENT = ("docs", "test")
-# Set by users; other variables of the environment are none of a report's business.
+# What users set for these programs; other environment variables may be private.
 VARIABLES = (
     *("KERAS_BACKEND", "KERAS_HOME", "FCN_KERAS_LEAVE_PROCESS", "XDG_CACHE_HOME"),
     *("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
@@ -59,7 +59,7 @@ def _print_section(title: str, lines: Iterator[tuple[str, str]]) -> None:
     print(f"{title}:", flush=True)
     home = str(Path.home())
     for name, value in lines:
-        # The user's name is nobody's business either.
+        # The home folder's path may name the user.
         print(f"  {name}: {value}".replace(home, "~"), flush=True)
 
 

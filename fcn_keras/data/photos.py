@@ -40,7 +40,7 @@ def survey(source: FileSource) -> Photos:
         try:
             sizes.append(read_size(source.images[index]))
         except InputError:
-            continue  # training or `check` says what is wrong with it
+            continue  # training or `check` raises the error
     if not sizes:
         raise InputError(f"none of the photos can be read, such as {source.images[0]}; replace it")
     height, width = np.median(sizes, axis=0).astype(int).tolist()

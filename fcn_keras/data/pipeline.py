@@ -57,7 +57,7 @@ def train_batches(
         source: The samples.
         batch_size: Samples in a batch, those of all training processes together.
         augmentation: What is done to each sample.
-        seed: Decides the order and the augmentation.
+        seed: Determines the order and the augmentation.
         start_step: The first batch.
         workers: Processes that read and augment; 0 uses threads of this one.
         shard: Index of this training process and their number; each gets its consecutive rows of
@@ -109,7 +109,7 @@ def _let_grain_read_flags() -> None:
 
 
 def _prepare_worker(worker: int, workers: int) -> None:
-    """Ends the worker with its parent, which alone heeds signals; gives OpenCV one thread."""
+    """Ties the worker to its parent, which alone handles signals; gives OpenCV one thread."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Both reach every process of a group, and the parent may need the next batch to stop in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -117,7 +117,7 @@ def _prepare_worker(worker: int, workers: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    # Skips Python's taking apart of all modules, for which grain waits, one worker after the other.
+    # Skips Python's teardown of modules, which grain waits for, one worker after the other.
     atexit.register(os._exit, 0)
 
 
@@ -135,7 +135,7 @@ def _end_with_parent() -> None:
 
 
 def _stream(batches: Any) -> Generator[dict[str, np.ndarray], None, None]:
-    """Hands grain's batches on as ordinary arrays and ends the workers with the stream.
+    """Copies grain's batches to ordinary arrays and ends the workers with the stream.
 
     Workers send arrays in shared memory, which would outlive a consumer that still holds one.
     """

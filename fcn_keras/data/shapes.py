@@ -125,7 +125,7 @@ def _distance(shape: str, u: np.ndarray, v: np.ndarray, radius: float) -> np.nda
 
 
 def _star_distance(u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
-    """Of a five-pointed star: folds the plane into half a point, which has one edge."""
+    """Distance to a five-pointed star: folds the plane into half a point, which has one edge."""
     sector = np.pi / 5
     angle = np.abs((np.arctan2(v, u) + sector) % (2 * sector) - sector)
     r = np.hypot(u, v)

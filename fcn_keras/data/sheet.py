@@ -43,7 +43,7 @@ def overlay_sheet(
         source: The samples.
         skip: Names of samples to leave out.
         count: Samples to show.
-        columns: Samples a row.
+        columns: Samples per row.
 
     Returns:
         uint8 RGB ``(rows * 244, columns * 324, 3)``.

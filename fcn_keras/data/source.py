@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the project."""
+"""The interface that all data sets share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """Image and mask files, one pair a sample.
+    """Image and mask files, one pair per sample.
 
     Attributes:
         classes: What the labels mean.

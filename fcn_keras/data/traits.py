@@ -1,4 +1,4 @@
-"""What `check` notes of each sample, for warnings about the whole set."""
+"""What `check` notes about each sample, for warnings about the whole set."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a model of ours is made of: which layer belongs to which part, and how it was built.
+"""The anatomy of our models: which layer belongs to which part, and how a model was built.
 
-Layers are known by their names, which trained files hold, so they are the same for ever. Whatever
-asks what a layer is for, asks here.
+Layers are identified by their names. Trained files hold these, so they never change. Other modules
+ask here what a layer is for.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def read_design(configs: Mapping[str, Mapping[str, Any]], name: str) -> Design:
     """As `design_of`, from the configurations of the layers by name.
 
     Raises:
-        InputError: they are no model of ours. The message calls it `name`.
+        InputError: they are not one of our models. The message calls it `name`.
     """
     needed = {"image", "normalize", "block1_conv1", *HEAD, "fc6_dropout", "score_fr", "crop"}
     backbone = backbone_of(configs)

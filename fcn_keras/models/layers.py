@@ -1,4 +1,4 @@
-"""What FCN needs beside Keras' own layers: bilinear upsampling, cropping, initial values."""
+"""What FCN needs besides Keras' own layers: bilinear upsampling, cropping, initial values."""
 
 from __future__ import annotations
 

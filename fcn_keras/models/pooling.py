@@ -14,7 +14,7 @@ class MaxPool(keras.layers.MaxPooling2D):
     """`MaxPooling2D` with the same config, 2x2 windows computed faster by JAX on a CPU.
 
     XLA:CPU searches each window again for its gradient, carrying four indices along for each
-    value, up to 20 times slower than needed. The results are equal to the bit, also where values
+    value, up to 20 times slower than needed. The results are equal to the bit, even where values
     tie: the gradient goes to the first of the largest, row by row. Other windows, devices and
     backends and symbolic shapes use the stock layer.
     """

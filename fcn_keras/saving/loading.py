@@ -1,4 +1,4 @@
-"""Reading a trained model back, whichever of our files holds it."""
+"""Reads a trained model back from any of our file formats."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _check_sizes(path: Path) -> None:
     """Makes sure that the model has no more weights than the file can hold.
 
     Raises:
-        ValueError: they do, or the archive would unpack to far more than its size.
+        ValueError: it has, or the archive would unpack to far more than its size.
     """
     with zipfile.ZipFile(path) as archive:
         sizes = {each.filename: each.file_size for each in archive.infolist()}
