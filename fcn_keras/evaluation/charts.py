@@ -51,7 +51,7 @@ def heat_map(confusion: ConfusionMatrix, classes: ClassTable) -> bytes:
     counts = confusion.counts
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, min(0.42 * len(classes), 24)) + 2
-    figure = _figure(side, side)
+    figure = _figure(side, 0.88 * side)
     axis = figure.subplots()
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     places = range(len(classes))

@@ -24,10 +24,10 @@ WIDTH = 320  # pixels of a picture
 WRONG, RIGHT = (214, 39, 40), (235, 235, 235)
 
 EXPLAINED = {
-    "pixel_accuracy": "right pixels, of all",
-    "mean_accuracy": "right pixels of a class, mean over classes",
-    "mean_iou": "intersection over union of a class, mean over classes",
-    "fw_iou": "the same, weighted by the classes' pixels",
+    "pixel_accuracy": ("pixel accuracy, %", "right pixels, of all"),
+    "mean_accuracy": ("mean accuracy, %", "right pixels of a class, mean over classes"),
+    "mean_iou": ("mean IoU, %", "intersection over union of a class, mean over classes"),
+    "fw_iou": ("frequency weighted IoU, %", "the same, weighted by the classes' pixels"),
 }
 
 
@@ -89,14 +89,14 @@ def write_report(
 
 def _metrics(page: Page, models: Sequence[Evaluated]) -> None:
     rows = [
-        [name.replace("_", " "), *(_percent(getattr(m.scores, name)) for m in models), meaning]
-        for name, meaning in EXPLAINED.items()
+        [shown, *(_percent(getattr(model.scores, name)) for model in models), meaning]
+        for name, (shown, meaning) in EXPLAINED.items()
     ]
     assert tuple(EXPLAINED) == METRICS
     losses = [f"{model.scores.loss:.4f}" for model in models]
     errors = [_percent(model.details.calibration_error()) for model in models]
     rows.append(["cross-entropy", *losses, "mean over pixels, nats"])
-    rows.append(["calibration error", *errors, "confidence against the share of right pixels"])
+    rows.append(["calibration error, %", *errors, "confidence against the share of right pixels"])
     page.heading("Scores")
     page.table(["", *(model.name for model in models), ""], rows)
 
@@ -138,19 +138,12 @@ def _confusion(page: Page, heading: str, model: Evaluated, source: Source) -> No
 
 def _images(page: Page, source: Source, models: Sequence[Evaluated]) -> None:
     """The best and the worst images, or those on which two models differ most."""
-    page.legend(source.classes)
-    first, last = models[0].details.images, models[-1].details.images
-    if len(models) == 1:
-        ranked, ends = sorted(first, key=lambda i: first[i]), ("Worst images", "Best images")
-    else:
-        ranked = sorted(first, key=lambda i: last[i] - first[i])
-        ends = (f"Where {models[0].name} is ahead", f"Where {models[-1].name} is ahead")
-    if not ranked:
-        return
-    half = min(SHOWN, (len(ranked) + 1) // 2)
-    for heading, chosen in zip(ends, (ranked[:half], ranked[::-1][:half]), strict=True):
+    for heading, chosen in _chosen(models).items():
+        if not chosen:
+            continue
         page.heading(heading)
-        page.text("By the mean IoU of the classes in the image. Wrong pixels are red on the right.")
+        page.text("By the mean IoU of the classes in the image, in percent. Wrong pixels are red.")
+        page.legend(source.classes)
         maps = [_predictions(model, source, chosen) for model in models]
         for index in chosen:
             image, truth = source[index]
@@ -162,6 +155,23 @@ def _images(page: Page, source: Source, models: Sequence[Evaluated]) -> None:
                 pictures += [("errors", _errors(truth, found[index]))]
             name = f"image{page.number('image')}.png"
             page.row(source.ids[index], name, [(text, _small(one)) for text, one in pictures])
+
+
+def _chosen(models: Sequence[Evaluated]) -> dict[str, list[int]]:
+    """The images to show, by heading."""
+    first, last = models[0].details.images, models[-1].details.images
+    if len(models) == 1:
+        ranked = sorted(first, key=lambda index: first[index])
+        count = min(SHOWN, (len(ranked) + 1) // 2)
+        return {"Worst images": ranked[:count], "Best images": ranked[::-1][:count]}
+    gains = {index: last[index] - first[index] for index in first}
+    ranked = sorted(gains, key=lambda index: gains[index])
+    behind = [index for index in ranked if gains[index] < 0]
+    ahead = [index for index in reversed(ranked) if gains[index] > 0]
+    return {
+        f"Where {models[0].name} is ahead": behind[:SHOWN],
+        f"Where {models[-1].name} is ahead": ahead[:SHOWN],
+    }
 
 
 @dataclass(frozen=True)

@@ -70,14 +70,14 @@ def test_the_page_of_one_model(file):
     rows = cells(page)
     # Wrong: 4 * index - 1 of 39 columns of image 1 to 5, the first column being void.
     right = 1 - (3 + 7 + 11 + 15 + 19) / (6 * 39)
-    assert rows[1] == ["pixel accuracy", f"{100 * right:.2f}", "right pixels, of all"]
+    assert rows[1] == ["pixel accuracy, %", f"{100 * right:.2f}", "right pixels, of all"]
     iou = right / (2 - right)
-    assert rows[3][:2] == ["mean iou", f"{100 * iou:.2f}"]
+    assert rows[3][:2] == ["mean IoU, %", f"{100 * iou:.2f}"]
     assert next(row[1:3] for row in rows if "sea &amp; sand" in row[0]) == [
         f"{100 * iou:.2f}",
         f"{100 * right:.2f}",
     ]
-    assert ["calibration error", f"{100 * abs(right - 0.9):.2f}"] in [row[:2] for row in rows]
+    assert ["calibration error, %", f"{100 * abs(right - 0.9):.2f}"] in [row[:2] for row in rows]
     wrong = f"{100 * (1 - right):.1f} %"
     assert ["sky &lt;1&gt;", f"sea &amp; sand {wrong}"] in rows
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
@@ -113,7 +113,8 @@ def test_the_page_of_two_models(tmp_path):
     row = next(row for row in rows if "sea" in row[0] and len(row) > 3)
     assert row[5] == f"{100 * (second.iou[1] - first.iou[1]):+.2f}"
     captions = re.findall("<figcaption>(.*?)</figcaption>", page)
-    assert "Where a is ahead" in page and captions[3:] == ["photo 5", "photo 4", "photo 3"]
+    # b is nowhere behind.
+    assert "a is ahead" not in page and captions == ["photo 5", "photo 4", "photo 3", "photo 2"]
     assert {"confusion1.png", "confusion2.png"} < {path.name for path in tmp_path.iterdir()}
 
 
@@ -122,7 +123,7 @@ def test_a_data_set_without_a_labelled_pixel_has_a_page(tmp_path):
     details = Details(2)
     model = Evaluated("x", SimpleNamespace(), ConfusionMatrix(2).scores(float("nan")), details)
     page = write_report(tmp_path, Photos(), [model], "nothing").read_text()
-    assert ["mean iou", "-"] in [row[:2] for row in cells(page)]
+    assert ["mean IoU, %", "-"] in [row[:2] for row in cells(page)]
 
 
 def test_numbers_and_words_are_aligned_apart(tmp_path):
