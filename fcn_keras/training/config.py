@@ -9,6 +9,7 @@ from typing import Literal
 from fcn_keras.data.catalog import DataFolder, DatasetName
 from fcn_keras.errors import InputError
 from fcn_keras.models.names import Backbone, ModelName
+from fcn_keras.training.budget import seconds_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,9 @@ class RunConfig:
     """Validate every this many epochs, and after the last step."""
     patience: int | None = None
     """Stop after this many validations in a row without a better mean IoU."""
+    time_budget: str | None = None
+    """Shorten the schedule so that the run, with its validations, ends within this time, such as
+    90m or 1h30m: the first steps are timed."""
     eval_batch_size: int = 1
     """Batch size of validation."""
     bucket: int = 128
@@ -169,8 +173,20 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise InputError(f"ema_decay={self.ema_decay} must be from 0 to below 1")
         self._check_loss()
+        self._check_budget()
         if self.at_once and self.model != "fcn8s":
             raise InputError(f"at_once scales the skips of fcn8s; model={self.model} has not both")
+
+    def _check_budget(self) -> None:
+        if self.time_budget is None:
+            return
+        try:
+            seconds_of(self.time_budget)
+        except ValueError:
+            raise InputError(
+                f"time_budget={self.time_budget} is no time: write hours, minutes or seconds, such "
+                "as 90m or 1h30m"
+            ) from None
 
     def _check_loss(self) -> None:
         weights = self.class_weights

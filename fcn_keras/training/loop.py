@@ -22,6 +22,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.saving import ModelInfo, annotate, package_version
 from fcn_keras.storage import SaveError, locked
+from fcn_keras.training.budget import MARGIN, describe_plan, measure, seconds_of
 from fcn_keras.training.checkpoint import Checkpoints, RunProgress
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
@@ -42,6 +43,8 @@ from fcn_keras.training.step import (
     release,
     write_back,
 )
+
+TRIAL_IMAGES = 8  # for timing a validation
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class _Loop:
         augment: Callable[..., dict] | None,
     ):
         self.config, self.folder, self.stop = config, folder, stop
+        self.started = time.perf_counter()
         self.devices = Devices(config)
         # With several processes only the first one reports and writes.
         self.writes = self.devices.first_process
@@ -120,14 +124,8 @@ class _Loop:
         self.class_weights = self._class_weights()
         self.config = config = fit_batch(config, len(self.source), self.reporter.message)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
-        self.last_step = config.epochs * self.epoch_steps
-        if config.max_steps is not None:
-            self.last_step = min(self.last_step, config.max_steps)
-        if config.warmup_steps > self.last_step / 2:
-            self.reporter.message(
-                f"Warning: warm-up takes {config.warmup_steps} of the run's {self.last_step} "
-                "steps: shorten it, or train longer."
-            )
+        most = config.epochs * self.epoch_steps
+        self._set_length(most if config.max_steps is None else min(most, config.max_steps))
         self.augmentation = augmentation_of(config, augment)
         self.model = build_model(config, len(self.source.classes), self.reporter.message)
         self.info = ModelInfo(
@@ -138,16 +136,24 @@ class _Loop:
             commit=git_hash(),
             version=package_version(),
         )
-        annotate(
-            self.model, self.info
-        )  # now, so that names that can't be stored don't end a long run
-        self.schedule = make_schedule(config, self.last_step)
-        self.optimizer = make_optimizer(config, self.last_step)
+        # Now, so that names that can't be stored don't end a long run.
+        annotate(self.model, self.info)
         if warning := cpu.slow_precision(config.precision):
             self.reporter.message(warning)
         self.evaluator = Evaluator(
             self.model, batch_size=config.eval_batch_size, bucket=config.bucket
         )
+
+    def _set_length(self, steps: int) -> None:
+        """Makes the schedule `steps` long."""
+        config, self.last_step = self.config, steps
+        if config.warmup_steps > steps / 2:
+            self.reporter.message(
+                f"Warning: warm-up takes {config.warmup_steps} of the run's {steps} steps: shorten "
+                "it, or train longer."
+            )
+        self.schedule = make_schedule(config, steps)
+        self.optimizer = make_optimizer(config, steps)
 
     def _check_labels(self) -> None:
         splits = (self.source, self.config.train_split), (self.validation, self.config.val_split)
@@ -172,6 +178,8 @@ class _Loop:
         self.checkpoints = Checkpoints(self.folder.checkpoints)
         state = self.devices.place(init_state(self.model, self.optimizer, self.config))
         release(self.model)
+        if self.config.time_budget is not None:
+            state = self._keep_to_budget(state, self.config.time_budget)
         restored = self.checkpoints.restore(state, self.reporter.message)
         state, progress = restored or (state, RunProgress())
         if restored:
@@ -187,6 +195,48 @@ class _Loop:
             raise
         self._close()
         return Result(self.folder, progress.step, progress.best_mean_iou)
+
+    def _keep_to_budget(self, state: State, duration: str) -> State:
+        """Gives the schedule the length that was planned, or plans it now, and returns `state`.
+
+        What is measured leaves no trace: the run is that of a schedule given at this length.
+        """
+        if (steps := self.folder.read_plan()) is not None:
+            self._set_length(min(steps, self.last_step))
+            return state
+        kept, budget = jax.device_get(state), seconds_of(duration)
+        compiling = time.perf_counter()
+        step = self._compile(state)
+        compiling = time.perf_counter() - compiling
+        pace = measure(*self._trials(step, state), budget)
+        # What the other length needs to compile anew counts too.
+        left = budget - (time.perf_counter() - self.started) - compiling
+        most, val_steps = self.last_step, self.config.val_epochs * self.epoch_steps
+        steps = self.devices.agreed(pace.steps_within(MARGIN * left, most, val_steps))
+        self.reporter.message(describe_plan(steps, pace, duration, left, most, val_steps))
+        if self.writes:
+            self.folder.write_plan(steps, pace)
+        self._set_length(steps)
+        return self.devices.place(kept)
+
+    def _trials(self, step: Any, state: State) -> tuple[Callable, Callable]:
+        """Functions that take a step, and that validate on a few images."""
+        batches = self.devices.batches(self.config, self.source, 0, self.augmentation)
+        sample = Subset(self.validation, TRIAL_IMAGES * self.devices.shard[1])
+
+        def take_step() -> None:
+            nonlocal state
+            state, metrics = step(state, next(batches)[0])
+            float(metrics.loss_sum)
+
+        def validate() -> float:
+            batches.close()
+            write_back(averaged(state, self.config), self.model)
+            self.evaluator.run(sample, shard=self.devices.shard)
+            release(self.model)
+            return len(self.validation) / len(sample)
+
+        return take_step, validate
 
     def _close(self) -> None:
         """Waits for the last checkpoint, and so do other processes: the end of one ends all."""

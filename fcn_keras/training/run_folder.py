@@ -16,6 +16,7 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.storage import reason, replacing
+from fcn_keras.training.budget import Pace
 from fcn_keras.training.checkpoint import checksum
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.fingerprint import require_same
@@ -33,6 +34,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = self.path / "config.json"
         self.data = self.path / "data.json"
+        self.plan = self.path / "plan.json"
         self.log = self.path / "log.csv"
         self.row = self.path / "last_row.json"
         self.best = self.path / "best.keras"
@@ -114,6 +116,29 @@ class RunFolder:
         else:
             with replacing(self.data) as temporary:
                 temporary.write_text(json.dumps(data))
+
+    def write_plan(self, steps: int, pace: Pace) -> None:
+        """Keeps the schedule's length that follows from a time budget, and what was measured."""
+        with replacing(self.plan) as temporary:
+            temporary.write_text(json.dumps({"plan": {"steps": steps, **vars(pace)}}) + "\n")
+
+    def read_plan(self) -> int | None:
+        """The schedule's length that was planned; None before there is a plan.
+
+        Raises:
+            InputError: the record is damaged, or missing though the run has checkpoints.
+        """
+        if not self.plan.exists():
+            if any(self.checkpoints.glob("*")):
+                raise InputError(
+                    f"{self.plan} is missing, without which the run's schedule isn't known: "
+                    "restore it, or start a new run in another folder"
+                )
+            return None
+        steps = _read(self.plan, "plan")["plan"].get("steps")
+        if not isinstance(steps, int) or steps < 1:
+            raise _damaged(self.plan, ValueError(f"steps {steps!r:.60}"))
+        return steps
 
     def changed_versions(self) -> list[str]:
         """Python and packages whose versions differ from those that the run began with."""

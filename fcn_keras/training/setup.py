@@ -147,6 +147,10 @@ class Devices:
         if not self.alone:
             multihost_utils.sync_global_devices(where)
 
+    def agreed(self, number: int) -> int:
+        """The number that the first process has."""
+        return number if self.alone else int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+
     def place(self, state: State) -> State:
         """Copies the state to every device."""
         return jax.device_put(state, self._everywhere)

@@ -7,6 +7,7 @@ import pytest
 
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.training import Reporter, TrainConfig, train
+from fcn_keras.training.run_folder import RunFolder
 
 TIMES = ("train_seconds", "val_seconds", "images_per_second")
 
@@ -68,8 +69,8 @@ def quick_compile():
 
 
 @pytest.fixture
-def assert_same_run(whole):
-    """Asserts that a run ended with the log's rows and the best weights of the whole one."""
+def same_outcome():
+    """Asserts that two runs' folders have the log's rows and the best weights in common."""
 
     def rows(path):
         with open(path) as file:
@@ -80,13 +81,18 @@ def assert_same_run(whole):
     def weights(path):
         return [np.array(v.value) for v in keras.models.load_model(path).weights]
 
-    def check(folder):
-        assert rows(folder / "log.csv") == rows(whole.folder.log)
-        expected = weights(whole.folder.best)
-        for a, b in zip(weights(folder / "best.keras"), expected, strict=True):
+    def check(folder, expected):
+        assert rows(folder.log) == rows(expected.log)
+        for a, b in zip(weights(folder.best), weights(expected.best), strict=True):
             np.testing.assert_array_equal(a, b)
 
     return check
+
+
+@pytest.fixture
+def assert_same_run(whole, same_outcome):
+    """Asserts that a run ended with the log's rows and the best weights of the whole one."""
+    return lambda folder: same_outcome(RunFolder(folder), whole.folder)
 
 
 class Script(Reporter):
