@@ -21,6 +21,7 @@ from fcn_keras.data.annotations.annotated import (
 )
 from fcn_keras.data.annotations.areas import Size
 from fcn_keras.data.annotations.entry import FIX, Entry, Points, read_json
+from fcn_keras.data.images import read_size
 from fcn_keras.errors import InputError
 
 # Each kind of shape: its fewest and most points, and who draws it.
@@ -57,10 +58,13 @@ def read_labelme(source: Path, images: Path | None = None) -> Annotations:
 
 
 def _photo(record: Entry, path: Path, source: Path, images: Path | None) -> Annotated:
-    size = (record.whole("imageHeight"), record.whole("imageWidth"))
     near = [images] if images else [path.parent, source]
     photo = PhotoFinder(near).find(record.text("imagePath"), path.name)
-    require_size(photo, size, path.name)
+    if "imageHeight" in record:
+        size = (record.whole("imageHeight"), record.whole("imageWidth"))
+        require_size(photo, size, path.name)
+    else:  # of an old version
+        size = read_size(photo)
     name = path.relative_to(source).with_suffix("").as_posix()
     shapes = record.entries("shapes", "shape")
     return Annotated(name, photo, size, tuple(_region(shape, size) for shape in shapes))

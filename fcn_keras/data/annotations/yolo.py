@@ -17,7 +17,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.storage import reason
 
 LISTS = ("classes.txt", "obj.names", "_darknet.labels")
-NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "README.txt"}
+NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 
 
 def read_yolo(source: Path, images: Path | None = None) -> Annotations:
@@ -31,8 +31,11 @@ def read_yolo(source: Path, images: Path | None = None) -> Annotations:
         InputError: the names, a file, one of its lines or a photo can't be used.
     """
     labels = _names(source)
-    files = {path for path in source.rglob("*.txt") if path.name not in NOT_LABELS}
-    by_name = {_key(path.relative_to(source)): path for path in sorted(files)}
+    by_name = {
+        _key(path.relative_to(source)): path
+        for path in sorted(source.rglob("*.txt"))
+        if path.name not in NOT_LABELS and not path.name.startswith("README")  # Roboflow's
+    }
     folder = images or source
     photos = []
     for photo in photos_below(folder):

@@ -130,7 +130,7 @@ def edit(path, change):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda r: r.pop("imageHeight"), r"^a.json has no imageHeight, which must be a number"),
+        (lambda r: r.pop("imageWidth"), r"^a.json has no imageWidth, which must be a number"),
         (lambda r: r.update(shapes=3), r"^a.json has shapes 3, but it must be a list; correct"),
         (lambda r: r["shapes"][1].update(label=" "), r"shape 2 has label ' ', but it must be a"),
         (lambda r: r["shapes"][0].update(points=[[1, 2]]), r"1 \(car\) is a rectangle of 1 points"),
@@ -159,6 +159,12 @@ def edit(path, change):
 def test_labelme_entries_that_cant_be_used(source, tmp_path, change, message):
     edit(source / "a.json", change)
     refused(source, tmp_path, message)
+
+
+def test_labelme_of_old_gives_no_size(source, tmp_path):
+    edit(source / "a.json", lambda r: [r.pop(name) for name in ("imageHeight", "imageWidth")])
+    convert(source, tmp_path / "out", "labelme")
+    assert quarters(tmp_path / "out/masks/a.png") == [1, 3, 2, VOID]
 
 
 def test_sources_that_hold_nothing_to_use(source, tmp_path):

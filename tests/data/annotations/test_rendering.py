@@ -271,6 +271,7 @@ def test_yolo(tmp_path, names):
             mask[labelme_mask(labelme_shape("", corners))] = label
         expected[name] = mask
     photo(tmp_path / "in/images/train/empty.jpg")
+    (tmp_path / "in/README.roboflow.txt").write_text("Exported by Roboflow")
     list_file = "data.yaml" if names else "classes.txt"
     (tmp_path / "in" / list_file).write_text(names or "tree\ncar\n")
     report = convert(tmp_path / "in", tmp_path / "out", "yolo")
