@@ -48,7 +48,8 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
         name: One of `NAMES`: "shapes" is built in and drawn on first use, "folder" is the user's
             own, "tfds:NAME" is a TensorFlow Datasets builder.
         root: The folder of the data set; only "shapes" and "tfds:NAME" have a default.
-        split: "train", "val" or whatever else the set offers.
+        split: "train", "val" or whatever else the set offers; "train+val" is both, one after the
+            other.
 
     Raises:
         InputError: the name or the split is unknown, the folder is missing, the split is empty, or
@@ -77,4 +78,5 @@ def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
         if name != "shapes":
             raise InputError(f"data set {name} needs its folder; give it as `root`")
         root = default_root()
-    return FILE_SETS[name](root, split)
+    first, *others = [FILE_SETS[name](root, part) for part in split.split("+")]
+    return first.followed_by(others)

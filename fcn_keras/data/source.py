@@ -1,6 +1,9 @@
 """The interface that all data sets share."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -61,6 +64,17 @@ class FileSource:
         image, mask = self.image(index), self.mask(index)
         self.require_same_size(index, image, mask)
         return image, mask
+
+    def followed_by(self, others: Sequence[FileSource]) -> FileSource:
+        """This source's samples, then those of the others that have another name."""
+        files = {
+            name: (image, mask)
+            for source in reversed((self, *others))
+            for name, image, mask in zip(source.ids, source.images, source.masks, strict=True)
+        }
+        ids = tuple(dict.fromkeys(name for source in (self, *others) for name in source.ids))
+        images, masks = zip(*(files[name] for name in ids), strict=True)
+        return replace(self, ids=ids, images=images, masks=masks)
 
     def image(self, index: int) -> np.ndarray:
         """The image alone, uint8 ``(H, W, 3)``."""

@@ -89,6 +89,16 @@ def test_real_voc(shared_data):
     assert np.unique(mask).tolist() == [0, 1, 255]
 
 
+def test_splits_are_joined_and_name_a_sample_once(shared_data):
+    root = shared_data / "VOC2012"
+    parts = {name: open_dataset("voc2012", root, name) for name in ("seg11valid", "val2008")}
+    both = open_dataset("voc2012", root, "seg11valid+val2008+seg11valid")
+    assert both.ids == parts["seg11valid"].ids + parts["val2008"].ids
+    for index, (name, part) in ((3, ("seg11valid", 3)), (len(both) - 2, ("val2008", -2))):
+        for ours, expected in zip(both[index], parts[name][part], strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
 def test_missing_things_are_named(root, tmp_path):
     with pytest.raises(InputError, match=r"data folder /nowhere does not exist"):
         open_dataset("voc2012", "/nowhere")
