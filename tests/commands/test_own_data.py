@@ -1,4 +1,4 @@
-"""The walk-through of docs/data.md, done word for word with 24 photos."""
+"""The walk-through of docs/data.md, done word for word with a few photos."""
 
 import json
 import os
@@ -19,7 +19,8 @@ from fcn_keras.data.images import read_mask
 from fcn_keras.training.log import read_log
 
 ROOT = Path(__file__).parents[2]
-SIZE = (160, 120)
+COUNT, SIZE = 15, (112, 84)
+FIRST = 5  # by their names, three of IMG_05 to IMG_19 are for validation
 
 
 def walk_through():
@@ -53,12 +54,12 @@ def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
     colors[CAMVID.names.index("building")] = (200, 30, 30)  # the sheds
     colors[VOID] = VOID_COLOR
     source = open_dataset("camvid", shared_data / "CamVid", "train")
-    for number, index in enumerate(range(0, len(source), len(source) // 24), 1):
+    for number, index in enumerate(range(0, len(source), len(source) // COUNT), FIRST):
         image, mask = source[index]
         Image.fromarray(image).resize(SIZE).save(mydata / f"images/IMG_{number:02d}.jpg")
         small = np.asarray(Image.fromarray(mask).resize(SIZE, Image.Resampling.NEAREST))
         Image.fromarray(colors[small]).save(mydata / f"masks/IMG_{number:02d}.png")
-        if number == 24:
+        if number == FIRST + COUNT - 1:
             break
     (tmp_path / "vgg16-397923af.pth").symlink_to(shared_weights)
     # The script that installing the package makes, over the sources of this checkout.
@@ -78,11 +79,11 @@ def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs.append(done.stdout)
-    assert "samples: 24, problems: 0" in outputs[0]
+    assert f"samples: {COUNT}, problems: 0" in outputs[0]
     suggested = outputs[0].splitlines()[-1].strip()
     assert commands[1] == f"{suggested} --workdir myrun"
     rows = read_log(tmp_path / "myrun/log.csv")
-    assert max(row["mean_iou"] for row in rows) > 0.6
+    assert max(row["mean_iou"] for row in rows) > 0.68  # 0.73 where this was written
     assert rows[-1]["epoch"] == rows[-1]["step"] // (len(open_dataset("folder", mydata)) // 4)
     assert read_mask(tmp_path / "predictions/IMG_07.png", 3).shape == SIZE[::-1]
 
