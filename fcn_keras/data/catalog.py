@@ -79,4 +79,4 @@ def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
             raise InputError(f"data set {name} needs its folder; give it as `root`")
         root = default_root()
     first, *others = [FILE_SETS[name](root, part) for part in split.split("+")]
-    return first.followed_by(others)
+    return first.followed_by(others) if others else first

@@ -247,6 +247,7 @@ def test_the_model_may_be_left_out(model, tmp_path, monkeypatch):
     assert files(tmp_path / "predictions") == ["one.png", "one_overlay.jpg"]
 
 
+@pytest.mark.slow
 def test_classes_come_from_the_model_or_the_file(model, tmp_path, monkeypatch, capsys):
     unnamed = fcn_keras.fcn8s(2, backbone_width=4, head_width=8)
     unnamed.save(tmp_path / "unnamed.keras")

@@ -71,6 +71,7 @@ def test_other_outputs(model, photo, exported, name, output):
     assert done.proof.pixels_changed < 1e-3
 
 
+@pytest.mark.slow
 def test_the_record(model, exported):
     done = exported("onnx", output="classes")
     record = json.loads(done.record.read_text())

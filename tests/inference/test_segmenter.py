@@ -207,6 +207,7 @@ def test_wrong_classes_and_options_are_named(model):
         Segmenter(model, scales=())
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_and_leaves_the_model_as_it_was(model):
     image = photo(37, 53)
     exact = Segmenter(model).logits(image)

@@ -19,6 +19,7 @@ def batch():
     }
 
 
+@pytest.mark.slow
 def test_average_equals_the_weighted_mean_of_the_weights_so_far(tiny, batch):
     config = dataclasses.replace(tiny, ema_decay=0.75)
     model = build_model(config, 6)

@@ -118,6 +118,7 @@ def test_checkpoints_without_settings_are_refused(config, run, resume):
         train(dataclasses.replace(config, learning_rate=9.0), run, resume=resume)
 
 
+@pytest.mark.slow
 def test_an_edited_log_is_not_believed(config, run, assert_same_run):
     log = (run / "log.csv").read_text()
     (run / "log.csv").write_text(log.replace(log.split(",")[-5], "0.999"))

@@ -103,6 +103,7 @@ def test_only_trainable_variables_change(config, batch):
     }
 
 
+@pytest.mark.slow
 def test_dropout_draws_anew_each_step_and_repeats_with_the_seed(tiny, batch):
     config = dataclasses.replace(tiny, batch_size=4, dropout=0.5, learning_rate=1e-9)
     model, state, metrics = steps(config, batch, count=3)

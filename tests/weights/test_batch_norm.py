@@ -75,6 +75,7 @@ def net(tmp_path):
     return net
 
 
+@pytest.mark.slow
 def test_logits_equal_torch_s(net, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), np.uint8)
     model = fcn8s(**NARROW, batch_norm=True)

@@ -1,6 +1,6 @@
 """Makes the model in the box: scores a trained one and writes the compact file that ships.
 
-python -m experiments.box best.keras --dataset voc2012 --data-dir VOCdevkit --splits val val2008
+python -m experiments.study.box best.keras --dataset voc2012 --data-dir DIR --splits val val2008
 """
 
 from __future__ import annotations
