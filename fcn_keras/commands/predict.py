@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,31 @@ def carried(model: Any) -> str:
     return f"No model named: the package's own, of {len(info.classes)} classes{told}."
 
 
+@contextlib.contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], None]]:
+    """Has Ctrl-C wait until the given function is called; a second one is raised at once.
+
+    Raised anywhere, Python drops it where it can raise nothing, as in what a library calls back.
+    """
+    asked = False
+
+    def remember(*_: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    def check() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Run:
     """Reads ahead, runs the model and writes behind it.
 
@@ -160,12 +186,17 @@ class Run:
         from fcn_keras.commands.progress import bar
 
         start, done = time.perf_counter(), 0
-        with bar(self.console, "photos") as update, contextlib.ExitStack() as stack:
+        with (
+            _deferred_interrupt() as self.check,
+            bar(self.console, "photos") as update,
+            contextlib.ExitStack() as stack,
+        ):
             readers, self.writers = (ThreadPoolExecutor(count) for count in (READERS, WRITERS))
             for pool in (self.writers, readers):
                 stack.callback(pool.shutdown, cancel_futures=True)
             self.writing: deque[tuple[Item, Future]] = deque()
             for batch in self._batches(self._read(readers, items)):
+                self.check()
                 self._segment(batch)
                 done += len(batch)
                 update(done, len(items))
@@ -238,7 +269,13 @@ class Run:
         (target,) = self.outputs.files(item)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._noting(item):
-            overlay_video(self.segmenter, Path(item.source), target, alpha=self.outputs.alpha)
+            overlay_video(
+                self.segmenter,
+                Path(item.source),
+                target,
+                alpha=self.outputs.alpha,
+                progress=lambda done, total: self.check(),
+            )
 
     @contextlib.contextmanager
     def _noting(self, item: Item) -> Iterator[None]:

@@ -1,8 +1,12 @@
 """The page for trying models, in a real browser."""
 
+import contextlib
 import importlib.util
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -28,36 +32,47 @@ def test_names_the_extra_that_is_missing(monkeypatch):
 
 
 @pytest.fixture
-def segmenter():
+def model(tmp_path):
     model = fcn_keras.fcn8s(5, backbone_width=4, head_width=8)
     random = np.random.default_rng(1)
     for name in ("score_fr", "score_pool4", "score_pool3"):
         for variable in model.get_layer(name).weights:
             variable.assign(random.normal(size=variable.shape))
-    return Segmenter(model)
+    model.save(tmp_path / "five.keras")
+    return tmp_path / "five.keras"
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")  # Gradio's
-def test_a_photo_is_uploaded_blended_and_downloaded(segmenter, tmp_path):
+@pytest.fixture
+def port(model):
+    """Of the page, in a process of its own."""
     pytest.importorskip("gradio")
-    playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("Chromium is not on this machine")
-    from fcn_keras.commands.demo_page import Page
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    page = Page({"one": segmenter})
-    page.serve("127.0.0.1", port, block=False)
-    try:
-        with playwright.sync_playwright() as driver:
-            chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            use(chromium.new_page(), port, segmenter, tmp_path)
-            chromium.close()
-    finally:
-        page.close()
+    program = "from fcn_keras_cli import main; main()"
+    command = [sys.executable, "-c", program, "demo", str(model), "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and server.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.2)
+        assert server.poll() is None, server.stderr.read()
+        yield port
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=60)
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_photo_is_uploaded_blended_and_downloaded(model, port, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        use(chromium.new_page(), port, Segmenter(model), tmp_path)
+        chromium.close()
 
 
 def use(page, port, segmenter, folder):
