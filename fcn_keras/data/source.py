@@ -124,10 +124,15 @@ class FileSource:
 
 @dataclass(frozen=True)
 class Subset:
-    """The first `count` samples of a source."""
+    """Some samples of a source, in the order of `indices`."""
 
     source: Source
-    count: int
+    indices: Sequence[int]
+
+    @classmethod
+    def first(cls, source: Source, count: int) -> Subset:
+        """The first `count` samples, or all if there are fewer."""
+        return cls(source, range(min(count, len(source))))
 
     @property
     def classes(self) -> ClassTable:
@@ -137,10 +142,10 @@ class Subset:
     @property
     def ids(self) -> tuple[str, ...]:
         """The samples' names."""
-        return self.source.ids[: self.count]
+        return tuple(self.source.ids[index] for index in self.indices)
 
     def __len__(self) -> int:
-        return min(self.count, len(self.source))
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.source[index]
+        return self.source[self.indices[index]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcn_keras.data import Source
-from fcn_keras.data.classes import VOID, ClassTable
+from fcn_keras.data import Source, Subset
+from fcn_keras.data.classes import VOID
 from fcn_keras.drawing import overlay
 from fcn_keras.evaluation import charts
 from fcn_keras.evaluation.confusion import METRICS, Scores
@@ -174,30 +174,6 @@ def _chosen(models: Sequence[Evaluated]) -> dict[str, list[int]]:
     }
 
 
-@dataclass(frozen=True)
-class _Picked:
-    """Some samples of a source."""
-
-    source: Source
-    indices: Sequence[int]
-
-    @property
-    def classes(self) -> ClassTable:
-        """Those of the source."""
-        return self.source.classes
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.source.ids[index] for index in self.indices)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.source[self.indices[index]]
-
-
 def _predictions(model: Evaluated, source: Source, indices: Sequence[int]) -> dict[int, np.ndarray]:
     """The class maps of some images, by their index; squashed ones at the images' own size."""
     found: dict[int, np.ndarray] = {}
@@ -205,7 +181,7 @@ def _predictions(model: Evaluated, source: Source, indices: Sequence[int]) -> di
     def keep(position: int, image: object, mask: object, prediction: np.ndarray, _: object) -> None:
         found[indices[position]] = prediction
 
-    model.evaluator.run(_Picked(source, indices), observe=keep)
+    model.evaluator.run(Subset(source, indices), observe=keep)
     for index, prediction in found.items():
         height, width = source[index][1].shape
         if prediction.shape != (height, width):

@@ -119,7 +119,7 @@ class _Loop:
         self.source = open_dataset(config.dataset, config.data_dir, config.train_split)
         self.validation = open_dataset(config.dataset, config.data_dir, config.val_split)
         if config.max_val_images is not None:
-            self.validation = Subset(self.validation, config.max_val_images)
+            self.validation = Subset.first(self.validation, config.max_val_images)
         self._check_labels()
         self.class_weights = self._class_weights()
         self.config = config = fit_batch(config, len(self.source), self.reporter.message)
@@ -222,7 +222,7 @@ class _Loop:
     def _trials(self, step: Any, state: State) -> tuple[Callable, Callable]:
         """Functions that take a step, and that validate on a few images."""
         batches = self.devices.batches(self.config, self.source, 0, self.augmentation)
-        sample = Subset(self.validation, TRIAL_IMAGES * self.devices.shard[1])
+        sample = Subset.first(self.validation, TRIAL_IMAGES * self.devices.shard[1])
 
         def take_step() -> None:
             nonlocal state
