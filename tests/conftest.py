@@ -10,6 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Many tests, and the processes they start, compile the same small programs.
@@ -75,3 +76,21 @@ def file_server():
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def save_small_model(tmp_path):
+    """``save(classes) -> path``: a narrow FCN-8s whose random scores find all its classes."""
+
+    def save(classes: int) -> Path:
+        import fcn_keras
+
+        model = fcn_keras.fcn8s(classes, backbone_width=4, head_width=8)
+        random = np.random.default_rng(1)
+        for name in ("score_fr", "score_pool4", "score_pool3"):
+            for variable in model.get_layer(name).weights:
+                variable.assign(random.normal(size=variable.shape))
+        model.save(tmp_path / "best.keras")
+        return tmp_path / "best.keras"
+
+    return save

@@ -29,13 +29,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def folder(tmp_path):
-    model = fcn_keras.fcn8s(4, backbone_width=2, head_width=4)
-    random = np.random.default_rng(0)
-    for name in ("score_fr", "score_pool4", "score_pool3"):
-        for variable in model.get_layer(name).weights:
-            variable.assign(random.normal(size=variable.shape))
-    model.save(tmp_path / "best.keras")
+def folder(save_small_model, tmp_path):
+    save_small_model(4)
     shutil.copy(PHOTOS[1], tmp_path / "photo.jpg")
     return tmp_path
 
@@ -78,7 +73,7 @@ def test_own_classes_are_learned(folder):
 
 
 def test_parts(folder):
-    assert run(PROGRAMS["parts"], folder) == "(1, 4, 6, 16)\n(1, 4)\n"
+    assert run(PROGRAMS["parts"], folder) == "(1, 4, 6, 32)\n(1, 4)\n"
 
 
 def test_eight_clients_of_the_service(folder):

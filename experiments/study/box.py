@@ -46,8 +46,8 @@ def main(options: Options) -> None:
             console.print(f"compact: {file.stat().st_size / 1e6:.1f} MB")
             yield "8-bit kernels", load_model(file), [union]
 
-    for form, scored, splits in forms():
-        evaluator = Evaluator(scored)
+    for form, each, splits in forms():
+        evaluator = Evaluator(each)
         for split in splits:
             source = open_dataset(options.dataset, options.data_dir, split)
             scores = evaluator.run(source)
@@ -56,8 +56,9 @@ def main(options: Options) -> None:
             if form == "float32" and split == union:
                 for name, iou in zip(source.classes.names, scores.iou, strict=True):
                     console.print(f"  {name:14} {100 * iou:5.1f}")
+    # The last scores are those of the form that ships.
     annotate(model, replace(describe(model), split=union, scores=scores.overall()))
-    path = pretrained.FOLDER / f"{options.name or options.dataset}-{scored.name}.safetensors"
+    path = pretrained.FOLDER / f"{options.name or options.dataset}-{model.name}.safetensors"
     save_compact(model, path)
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fcn_keras
 from fcn_keras import InputError, Segmenter
 from fcn_keras.commands import demo
 from fcn_keras.export.proof import PHOTOS
@@ -32,14 +31,8 @@ def test_names_the_extra_that_is_missing(monkeypatch):
 
 
 @pytest.fixture
-def model(tmp_path):
-    model = fcn_keras.fcn8s(5, backbone_width=4, head_width=8)
-    random = np.random.default_rng(1)
-    for name in ("score_fr", "score_pool4", "score_pool3"):
-        for variable in model.get_layer(name).weights:
-            variable.assign(random.normal(size=variable.shape))
-    model.save(tmp_path / "five.keras")
-    return tmp_path / "five.keras"
+def model(save_small_model):
+    return save_small_model(5)
 
 
 @pytest.fixture
