@@ -10,11 +10,11 @@ from typing import Literal
 
 from fcn_keras.commands import cli
 from fcn_keras.errors import InputError
+from fcn_keras.models.names import Precision
 
 Tell = Callable[[str], None]
 """Takes a line about what is being done."""
 Model = Literal["fcn8s", "fcn16s", "fcn32s"]
-Precision = Literal["float32", "bfloat16"]
 PYTORCH = ("torch", "torch-channels-last", "torch-compile")
 
 # Beside ours as users get it stands ours without one of what makes it faster, and without all of

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from fcn_keras.commands import cli
 from fcn_keras.errors import InputError
+from fcn_keras.models.names import Precision
 from fcn_keras.storage import replacing
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Options(cli.DataOptions):
     """Write the scores to this file too."""
     report: Path | None = None
     """Write a page to this folder: index.html with charts and images."""
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: Precision | None = None
     """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
     """Images that run together, once padded to one size."""

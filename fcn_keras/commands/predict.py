@@ -18,6 +18,7 @@ import tyro
 from fcn_keras.commands import cli, photos
 from fcn_keras.commands.photos import Item
 from fcn_keras.errors import InputError
+from fcn_keras.models.names import Precision
 from fcn_keras_cli import fail
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Options(cli.Options):
     """Average the prediction with that of the mirror image."""
     scales: tuple[float, ...] = (1.0,)
     """Average the predictions over these scales of the photo."""
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: Precision | None = None
     """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
     """Batch size: photos of one padded size that run together."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import keras
 from keras import ops
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
+from fcn_keras.models.names import Precision
 from fcn_keras.saving.blueprint import draw, raise_up
-
-Precision = Literal["float32", "bfloat16"]
 
 
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:

@@ -7,3 +7,6 @@ ModelName = Literal["fcn32s", "fcn16s", "fcn8s"]
 
 Backbone = Literal["vgg13", "vgg16", "vgg16_bn", "vgg19"]
 """The classifiers that they are built on."""
+
+Precision = Literal["float32", "bfloat16"]
+"""What backbone, fc6 and fc7 compute in; weights, scores and logits are float32."""

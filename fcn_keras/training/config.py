@@ -8,7 +8,7 @@ from typing import Literal
 
 from fcn_keras.data.catalog import DataFolder, DatasetName
 from fcn_keras.errors import InputError
-from fcn_keras.models.names import Backbone, ModelName
+from fcn_keras.models.names import Backbone, ModelName, Precision
 from fcn_keras.training.budget import seconds_of
 
 
@@ -65,7 +65,7 @@ class ModelConfig:
     """Trained .keras model to start from: fewer skips or another number of classes are fine."""
     freeze_until: str | None = None
     """Train only the layers after this block, e.g. block3."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Type of the convolutions; weights, scores and loss are float32 in both."""
 
 
