@@ -17,13 +17,13 @@ import numpy as np
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.data import Subset, open_dataset, steps_per_epoch
-from fcn_keras.data.labels import balanced_weights, require_labels
-from fcn_keras.errors import InputError
+from fcn_keras.data.labels import require_labels
 from fcn_keras.evaluation import Evaluator, Scores
 from fcn_keras.saving import ModelInfo, annotate, package_version
 from fcn_keras.storage import SaveError, locked
 from fcn_keras.training.budget import MARGIN, describe_plan, measure, seconds_of
 from fcn_keras.training.checkpoint import Checkpoints, RunProgress
+from fcn_keras.training.checks import class_weights_of, validations_without_gain, warn_of_collapse
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.faults import DivergedError, StoppedError
 from fcn_keras.training.fingerprint import fingerprint
@@ -121,7 +121,7 @@ class _Loop:
         if config.max_val_images is not None:
             self.validation = Subset.first(self.validation, config.max_val_images)
         self._check_labels()
-        self.class_weights = self._class_weights()
+        self.class_weights = class_weights_of(config, self.source, self.reporter.message)
         self.config = config = fit_batch(config, len(self.source), self.reporter.message)
         self.epoch_steps = steps_per_epoch(len(self.source), config.batch_size)
         most = config.epochs * self.epoch_steps
@@ -160,19 +160,6 @@ class _Loop:
         for source, split in splits:
             if warning := require_labels(source, split):
                 self.reporter.message(warning)
-
-    def _class_weights(self) -> tuple[float, ...] | None:
-        weights, classes = self.config.class_weights, self.source.classes
-        if isinstance(weights, str):
-            weights = balanced_weights(self.source)
-            listed = ", ".join(f"{n} {w:g}" for n, w in zip(classes.names, weights, strict=True))
-            self.reporter.message(f"Balanced class weights: {listed}.")
-        if weights is not None and len(weights) != len(classes):
-            raise InputError(
-                f"class_weights has {len(weights)} numbers, but the data set {classes.name} has "
-                f"{len(classes)} classes: give one each"
-            )
-        return weights
 
     def __call__(self) -> Result:
         self.checkpoints = Checkpoints(self.folder.checkpoints)
@@ -299,17 +286,15 @@ class _Loop:
 
     def _out_of_patience(self, progress: RunProgress) -> bool:
         """Whether the last validations brought no improvement; depends on the log alone."""
-        patience, scores = self.config.patience, [row["mean_iou"] for row in progress.rows]
-        if patience is None or len(scores) <= patience:
+        scores, patience = [row["mean_iou"] for row in progress.rows], self.config.patience
+        waited = validations_without_gain(scores)
+        if patience is None or waited < patience:
             return False
-        best = max(scores)
-        waited = len(scores) - 1 - scores.index(best)
-        if waited >= patience:
-            self.reporter.message(
-                f"Stopped early at step {progress.step} of {self.last_step}: no better mean IoU "
-                f"than {best:.4f} in {waited} validations."
-            )
-        return waited >= patience
+        self.reporter.message(
+            f"Stopped early at step {progress.step} of {self.last_step}: no better mean IoU than "
+            f"{max(scores):.4f} in {waited} validations."
+        )
+        return True
 
     def _compile(self, state: State) -> jax.stages.Compiled:
         """Compiled ahead of time: another shape of batch is an error, not a second compilation."""
@@ -381,8 +366,9 @@ class _Loop:
                 raise StoppedError(self.stop.signal, progress.step)
 
         scores = self.evaluator.run(self.validation, watch, shard=self.devices.shard)
-        if progress.rows:  # In the first epoch it is common.
-            self._warn_of_collapse(scores)
+        # In the first epoch it is common.
+        if progress.rows and (warning := warn_of_collapse(scores, self.source.classes.names)):
+            self.reporter.message(warning)
         best = scores.mean_iou > progress.best_mean_iou
         progress.close_epoch(self._row(scores, progress, time.perf_counter() - started))
         if best and self.writes:
@@ -394,15 +380,6 @@ class _Loop:
             self.folder.write_row(progress.rows[-1])
         self._write_log(progress)
         self.reporter.epoch(progress.rows[-1], scores, best)
-
-    def _warn_of_collapse(self, scores: Scores) -> None:
-        right = np.flatnonzero(np.nan_to_num(scores.accuracy))
-        if len(right) < 2 <= np.count_nonzero(~np.isnan(scores.accuracy)):
-            names = [self.source.classes.names[index] for index in right]
-            self.reporter.message(
-                f"Warning: no pixel was right but those of {', '.join(names) or 'no class'}: the "
-                "model predicts one class. If that stays so, lower the learning rate."
-            )
 
     def _write_log(self, progress: RunProgress) -> None:
         if self.writes:
