@@ -40,7 +40,7 @@ def test_two_stages_are_trained_scored_and_collected_once(tmp_path):
     exact = fcn_keras.Segmenter(tmp_path / "shapes-8s" / "best.keras")
     photo, _ = open_dataset("shapes", split="val")[0]
     same = fcn_keras.Segmenter(whole)(photo) == exact(photo)
-    assert same.mean() > 0.98
+    assert same.mean() > 0.99
 
 
 @pytest.mark.slow
