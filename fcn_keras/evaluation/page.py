@@ -23,7 +23,7 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 2em aut
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; margin: 1em 0; }
 th, td { padding: 2px 12px; border-bottom: 1px solid #eee; text-align: right; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th:first-child, td:first-child, .text { text-align: left; }
 img { max-width: 100%; }
 figure { margin: 1em 0; } figcaption { font-size: 0.9em; color: #555; }
 .swatch { display: inline-block; width: 0.9em; height: 0.9em; border: 1px solid #555;
@@ -66,9 +66,11 @@ class Page:
         colors: Sequence[tuple[int, int, int]] = (),
     ) -> None:
         """Adds a table, its rows marked with `colors` if they are given."""
-        lines = ["".join(f"<th>{escape(cell)}</th>" for cell in header)]
+        below = rows[0] if rows else header
+        titles = zip(header, map(_kind, below), strict=True)
+        lines = ["".join(f"<th{kind}>{escape(title)}</th>" for title, kind in titles)]
         for number, row in enumerate(rows):
-            cells = [_cell(cell) for cell in row]
+            cells = [f"<td{_kind(cell)}>{escape(cell)}</td>" for cell in row]
             if colors:
                 cells[0] = f"<td>{_swatch(colors[number])}{escape(row[0])}</td>"
             lines.append("".join(cells))
@@ -116,10 +118,10 @@ class Page:
         return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
 
 
-def _cell(text: str) -> str:
+def _kind(text: str) -> str:
+    """Numbers stand at the right, everything else at the left."""
     number = text.replace(".", "").replace("+", "").replace("-", "")
-    kind = "" if number.isdecimal() or text == "-" else ' class="text"'
-    return f"<td{kind}>{escape(text)}</td>"
+    return "" if number.isdecimal() or text == "-" else ' class="text"'
 
 
 def _swatch(color: tuple[int, int, int]) -> str:
