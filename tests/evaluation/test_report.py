@@ -128,7 +128,8 @@ def test_a_data_set_without_a_labelled_pixel_has_a_page(tmp_path):
 
 def test_numbers_and_words_are_aligned_apart(tmp_path):
     page = Page("t", tmp_path)
-    page.table(["a"], [["x", "-1.5", "-", "6 words"]])
+    page.table(["a", "b", "c", "d"], [["x", "-1.5", "-", "6 words"]])
+    assert '<th class="text">a</th><th>b</th><th>c</th><th class="text">d</th>' in page.html()
     assert '<td class="text">x</td><td>-1.5</td><td>-</td><td class="text">6 words</td>' in (
         page.html()
     )
