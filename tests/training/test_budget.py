@@ -4,7 +4,7 @@ import json
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.training import TrainConfig, budget, loop, train
+from fcn_keras.training import TrainConfig, budget, plan, train
 from fcn_keras.training.budget import Pace, describe_plan, measure
 from fcn_keras.training.run_folder import RunFolder
 
@@ -89,14 +89,14 @@ def test_a_planned_run_is_that_of_a_schedule_of_its_length(
         assert validate() == 1.0
         return Pace(6e5, 1e3)  # five steps and two validations in 0.95 of a thousand hours
 
-    monkeypatch.setattr(loop, "measure", pace)
+    monkeypatch.setattr(plan, "measure", pace)
     planned = dataclasses.replace(config, time_budget="1000h")
     reporter = script(("step", 4), interrupt)
     with pytest.raises(Interrupt):
         train(planned, tmp_path / "run", reporter=reporter)
     assert any("so that 5 of 9 steps fit" in text for text in reporter.messages)
     assert json.loads((tmp_path / "run/plan.json").read_text())["plan"]["steps"] == 5
-    monkeypatch.setattr(loop, "measure", None)
+    monkeypatch.setattr(plan, "measure", None)
     with pytest.raises(InputError, match=r"time_budget=.2000h. differs from the run"):
         train(dataclasses.replace(config, time_budget="2000h"), tmp_path / "run", resume=True)
     result = train(planned, tmp_path / "run", resume=True)
