@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fcn_keras.commands import cli
-from fcn_keras.export.formats import FormatName, find
+from fcn_keras.export.formats import FormatName, Precision, find
 from fcn_keras_cli import fail
 
 
@@ -28,6 +28,11 @@ class Options(cli.Options):
     probabilities."""
     check: tuple[Path, ...] = ()
     """Photos to compare on. Default: three of the package's."""
+    quantize: Precision | None = None
+    """Shorter numbers, for onnx, openvino and litert: float16 halves the file, int8 quarters it and
+    computes in int8."""
+    calibrate: tuple[Path, ...] = ()
+    """Photos that show int8 which values occur. Default: three of the package's."""
     backend: Literal["jax"] = "jax"
     """Backend of the model's own side of the comparison."""
 
@@ -45,14 +50,18 @@ def main(options: Options) -> None:
             input_size=options.input_size,
             output=options.output,
             check=options.check,
+            quantize=options.quantize,
+            calibrate=options.calibrate,
         )
     except ExportError as error:
         if options.debug:
             raise
         fail(str(error), 1)
     proof = done.proof
-    tolerance = find(options.format).tolerance
-    print(f"{done.path}: {done.bytes / 1e6:.1f} MB, {options.output}")
+    tolerance = find(options.format).tolerance(options.quantize)
+    print(
+        f"{done.path}: {done.bytes / 1e6:.1f} MB, {options.output}, {options.quantize or 'float32'}"
+    )
     print(
         f"Largest difference from the model, in {proof.runtime} alone: {proof.difference:.1e} of "
         f"the logits' range (at most {tolerance:.0e}); another class at "

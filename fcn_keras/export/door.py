@@ -17,7 +17,7 @@ import keras
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
-from fcn_keras.export.formats import Format, find
+from fcn_keras.export.formats import FORMATS, Format, Precision, find
 from fcn_keras.export.job import INPUT, Job, Output
 from fcn_keras.export.proof import Proof, images_of, prove
 from fcn_keras.inference.precision import in_precision
@@ -50,13 +50,15 @@ def export_model(
     input_size: tuple[int, int] | None = None,
     output: Output = "logits",
     check: Sequence[str | PathLike] = (),
+    quantize: Precision | None = None,
+    calibrate: Sequence[str | PathLike] = (),
 ) -> Exported:
     """Writes a model for another runtime, once that runtime has shown to compute the same.
 
-    The file takes ``images``, RGB 0..255 as float32 ``(B, H, W, 3)``, and computes in float32. It
-    is run in a fresh process that can import its runtime and nothing of ours, on photos and noise.
-    What was compared, with names, colours and origin of the model, is written beside it as
-    ``PATH.json``, into a SavedModel's folder as ``export.json``.
+    The file takes ``images``, RGB 0..255 as float32 ``(B, H, W, 3)``, and computes in float32
+    unless it is quantised to int8. It is run in a fresh process that can import its runtime and
+    nothing of ours, on photos and noise. What was compared, with names, colours and origin of the
+    model, is written beside it as ``PATH.json``, into a SavedModel's folder as ``export.json``.
 
     Args:
         model: The model, or its ``.keras`` or compact file; under the JAX backend.
@@ -67,6 +69,10 @@ def export_model(
         output: ``"logits"`` float32 ``(B, H, W, C)``, ``"probabilities"`` of that shape, or
             ``"classes"`` uint8 ``(B, H, W)``; the file's output has this name.
         check: Photos to compare on, in place of the package's three.
+        quantize: ``"float16"`` stores kernels in half the bytes and computes in float32;
+            ``"int8"`` stores them in a quarter and computes in int8. None keeps float32.
+        calibrate: Photos that show int8 which values occur, in place of the package's three: some
+            of those that the model is meant for.
 
     Raises:
         InputError: an argument is not possible, a package is missing, or the file can't hold
@@ -78,17 +84,20 @@ def export_model(
     path = Path(path)
     kind = find(format)
     _check(path, kind, input_size, output)
+    _check_precision(kind, quantize, calibrate)
     if isinstance(model, str | PathLike):
         model = load_model(model)
     num_classes(model)
     input_size = _size(model, kind, input_size)
-    images = images_of(check, input_size, batches=kind.batches)
+    # Noise has values that int8, calibrated on photos, can't tell apart.
+    images = images_of(check, input_size, batches=kind.batches and quantize != "int8")
+    photos = images_of(calibrate, input_size, batches=False) if quantize == "int8" else {}
     model = in_precision(model, "float32") if kind.extern else model
-    job = Job(model, input_size, output, _facts(model))
+    job = Job(model, input_size, output, _facts(model), quantize, tuple(photos.values()))
     with _staging(path) as folder:
         staged = folder / path.name
         importlib.import_module(f"fcn_keras.export.{kind.writer}").write(job, staged)
-        proof = prove(job.model, staged, kind, output, images)
+        proof = prove(job.model, staged, kind, output, images, quantize)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         record = staged / "export.json" if staged.is_dir() else folder / f"{path.name}.json"
         record.write_text(json.dumps(_record(job, kind, size, proof), indent=2) + "\n")
@@ -120,6 +129,21 @@ def _check(path: Path, kind: Format, input_size: tuple[int, int] | None, output:
             raise InputError(f"{path} is a folder: name a file")
     elif not _replaceable(path):
         raise InputError(f"{path} exists and is not a SavedModel: name another folder")
+
+
+def _check_precision(
+    kind: Format, quantize: str | None, calibrate: Sequence[str | PathLike]
+) -> None:
+    if quantize is not None and quantize not in get_args(Precision):
+        raise InputError(f"quantize={quantize!r} must be one of {', '.join(get_args(Precision))}")
+    if quantize is not None and quantize not in kind.precisions:
+        able = [name for name, other in FORMATS.items() if quantize in other.precisions]
+        raise InputError(
+            f"quantize={quantize!r}: a {kind.title} can't be quantised here; choose "
+            f"`format` {', '.join(able[:-1])} or {able[-1]}"
+        )
+    if calibrate and quantize != "int8":
+        raise InputError("`calibrate` is for int8 alone: give quantize='int8' or leave it out")
 
 
 def _replaceable(folder: Path) -> bool:
@@ -160,7 +184,9 @@ def _record(job: Job, kind: Format, size: int, proof: Proof) -> dict[str, Any]:
         "input": {"name": INPUT, "pixels": "RGB 0..255", "dtype": "float32", "shape": (*shape, 3)},
         "output": {"name": job.output, **returned},
         "model": job.facts,
-        "tolerance": kind.tolerance,
+        "quantize": job.quantize,
+        "calibrated_on": len(job.calibration),
+        "tolerance": kind.tolerance(job.quantize),
         "proof": dataclasses.asdict(proof),
     }
 

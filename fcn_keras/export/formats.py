@@ -11,6 +11,12 @@ from fcn_keras.errors import InputError, suggest
 TOLERANCE = 1e-5
 """Largest difference that passes for what computes in float32, as a share of the logits' range."""
 
+Precision = Literal["float16", "int8"]
+"""Shorter numbers that a file can hold in place of float32."""
+
+TOLERANCES: dict[Precision, float] = {"float16": 2e-3, "int8": 5e-2}
+"""Largest differences that pass for what holds shorter numbers."""
+
 FormatName = Literal["saved-model", "onnx", "openvino", "litert", "stablehlo", "compact"]
 """What `export_model` and ``fcn-keras export`` take as a format."""
 
@@ -28,7 +34,8 @@ class Format:
         open_size: Whether a file can take images of any size.
         batches: Whether a file takes more than one image at a time.
         extern: Whether its runtime needs nothing of ours.
-        tolerance: Largest difference that passes, as a share of the range of the logits.
+        precisions: What it can be quantised to.
+        own_tolerance: As `tolerance`, where nothing is quantised.
     """
 
     title: str
@@ -39,13 +46,36 @@ class Format:
     open_size: bool = True
     batches: bool = True
     extern: bool = True
-    tolerance: float = TOLERANCE
+    precisions: tuple[Precision, ...] = ()
+    own_tolerance: float = TOLERANCE
+
+    def tolerance(self, quantize: Precision | None = None) -> float:
+        """Largest difference that passes, as a share of the range of the logits.
+
+        >>> FORMATS["onnx"].tolerance(), FORMATS["onnx"].tolerance("int8")
+        (1e-05, 0.05)
+        """
+        return TOLERANCES[quantize] if quantize else self.own_tolerance
 
 
 FORMATS: dict[FormatName, Format] = {
     "saved-model": Format("SavedModel", "", "saved_model", ("tensorflow",), "export"),
-    "onnx": Format("ONNX", ".onnx", "onnx_file", ("onnx", "onnxruntime"), "export-onnx"),
-    "openvino": Format("OpenVINO IR", ".xml", "openvino_ir", ("onnx", "openvino"), "openvino"),
+    "onnx": Format(
+        title="ONNX",
+        suffix=".onnx",
+        writer="onnx_file",
+        packages=("onnx", "onnxruntime"),
+        extra="export-onnx",
+        precisions=("float16", "int8"),
+    ),
+    "openvino": Format(
+        title="OpenVINO IR",
+        suffix=".xml",
+        writer="openvino_ir",
+        packages=("onnx", "onnxruntime", "openvino"),
+        extra="openvino",
+        precisions=("float16", "int8"),
+    ),
     "litert": Format(
         title="LiteRT",
         suffix=".tflite",
@@ -54,10 +84,11 @@ FORMATS: dict[FormatName, Format] = {
         extra="export-litert",
         open_size=False,
         batches=False,
+        precisions=("float16", "int8"),
     ),
     "stablehlo": Format("StableHLO", ".stablehlo", "stablehlo"),
     # Kernels of 8 bits.
-    "compact": Format("compact model", ".safetensors", "compact", extern=False, tolerance=0.05),
+    "compact": Format("compact model", ".safetensors", "compact", extern=False, own_tolerance=0.05),
 }
 """The formats by name."""
 

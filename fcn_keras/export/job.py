@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+
+from fcn_keras.export.formats import Precision
 
 Output = Literal["logits", "classes", "probabilities"]
 
@@ -24,12 +26,16 @@ class Job:
         input_size: ``(H, W)`` to fix; None leaves height and width open.
         output: What the file returns.
         facts: Names, colours and origin of the model, by name; values that JSON can hold.
+        quantize: Shorter numbers to use; None keeps float32.
+        calibration: Float32 photos ``(1, H, W, 3)`` that show which values int8 must span.
     """
 
     model: keras.Model
     input_size: tuple[int, int] | None
     output: Output
     facts: dict[str, Any]
+    quantize: Precision | None = None
+    calibration: Sequence[np.ndarray] = field(default=())
 
     @property
     def size(self) -> tuple[int | None, int | None]:

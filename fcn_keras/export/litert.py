@@ -5,20 +5,23 @@ It takes one image of one size at a time.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from fcn_keras.errors import InputError
+from fcn_keras.export.apart import run_apart
 from fcn_keras.export.job import Job
 
 _CONVERT = """
 import sys
-import keras, tensorflow as tf
+from pathlib import Path
+import keras, numpy as np, tensorflow as tf
 import fcn_keras
 from fcn_keras.export.job import finish
-source, path, height, width, output = sys.argv[1:]
+folder, source, path, height, width, output, quantize = sys.argv[1:]
+
+def photos():
+    for photo in sorted(Path(folder).glob("*.npy")):
+        yield [np.load(photo)]
 
 class Finish(keras.layers.Layer):
     # Keras' argmax takes operators that LiteRT alone doesn't have.
@@ -29,7 +32,14 @@ class Finish(keras.layers.Layer):
 
 model = keras.models.load_model(source, compile=False)
 image = keras.Input((int(height), int(width), 3), batch_size=1, name="images")
-keras.Model(image, Finish()(model(image))).export(path, format="litert", verbose=False)
+shorter = {"optimizations": [tf.lite.Optimize.DEFAULT]}
+options = {
+    "": {},
+    "float16": shorter | {"target_spec": {"supported_types": [tf.float16]}},
+    "int8": shorter | {"representative_dataset": photos},
+}[quantize]
+finished = keras.Model(image, Finish()(model(image)))
+finished.export(path, format="litert", verbose=False, **options)
 """
 
 
@@ -43,13 +53,6 @@ def write(job: Job, path: Path) -> None:
         raise InputError("format='litert' takes images of one size: give `input_size`")
     source = path.with_suffix(".keras")
     job.model.save(source)
-    arguments = [str(source), str(path), *map(str, job.input_size), job.output]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _CONVERT, *arguments],
-        env=os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-    )
+    arguments = (source, path, *job.input_size, job.output, job.quantize or "")
+    run_apart("TensorFlow", _CONVERT, *arguments, arrays=job.calibration)
     source.unlink()
-    if done.returncode:
-        raise RuntimeError(f"TensorFlow can't convert the model: {done.stderr.strip()}")

@@ -16,6 +16,7 @@ import numpy as np
 from keras import layers
 
 from fcn_keras.errors import InputError
+from fcn_keras.export import onnx_int8
 from fcn_keras.export.job import INPUT, Job
 from fcn_keras.models.layers import Crop
 
@@ -23,8 +24,14 @@ from fcn_keras.models.layers import Crop
 OPSET, IR_VERSION = 17, 8
 
 
-def write(job: Job, path: Path) -> None:
+def write(job: Job, path: Path, signed: bool = True) -> None:
     """Writes the file.
+
+    Args:
+        job: The model, and what to make of it.
+        path: The file.
+        signed: Whether int8 has signed maps. ONNX Runtime's products of unsigned ones overflow on
+            CPUs without VNNI.
 
     Raises:
         InputError: the model has a layer that no model of ours has.
@@ -32,7 +39,7 @@ def write(job: Job, path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
-    graph = _Graph()
+    graph = _Graph(half=job.quantize == "float16")
     logits = _translate(job.model, graph)
     batch_and_size = (
         "batch",
@@ -58,12 +65,19 @@ def write(job: Job, path: Path) -> None:
     )
     helper.set_model_props(model, {name: json.dumps(value) for name, value in job.facts.items()})
     onnx.save_model(model, path)
+    if job.quantize == "int8":
+        onnx_int8.quantise(path, classes, job.calibration, signed)
 
 
 class _Graph:
-    """Nodes and constants; tensors go by their names."""
+    """Nodes and constants; tensors go by their names.
 
-    def __init__(self) -> None:
+    With `half` kernels are kept in float16 and computed with in float32: a runtime widens them
+    once, when it reads the file.
+    """
+
+    def __init__(self, half: bool) -> None:
+        self.half = half
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -85,6 +99,15 @@ class _Graph:
         array = np.ascontiguousarray(value, dtype)
         self.constants.append(numpy_helper.from_array(array, name))
         return name
+
+    def kernel(self, layer: keras.Layer) -> str:
+        """Adds a convolution's kernel, output filters first, and names it."""
+        from onnx import TensorProto
+
+        values = np.transpose(layer.kernel, (3, 2, 0, 1))
+        if not self.half:
+            return self.constant(values)
+        return self.add("Cast", [self.constant(values, "float16")], to=TensorProto.FLOAT)
 
 
 def _translate(model: keras.Model, graph: _Graph) -> str:
@@ -130,7 +153,7 @@ def _(layer: layers.Conv2D, graph: _Graph, x: str) -> str:
     _require(layer, plain and (odd or layer.padding == "valid"))
     spans = [d * (k - 1) for d, k in zip(layer.dilation_rate, layer.kernel_size, strict=True)]
     pads = [span // 2 if layer.padding == "same" else 0 for span in spans]
-    inputs = [x, graph.constant(np.transpose(layer.kernel, (3, 2, 0, 1)))]
+    inputs = [x, graph.kernel(layer)]
     if layer.use_bias:
         inputs.append(graph.constant(layer.bias))
     y = graph.add("Conv", inputs, pads=pads * 2, dilations=layer.dilation_rate)
@@ -144,7 +167,7 @@ def _(layer: layers.Conv2DTranspose, graph: _Graph, x: str) -> str:
     plain = layer.dilation_rate == (1, 1) and layer.output_padding is None
     _require(layer, twice and even and plain)
     pads = [stride // 2 if layer.padding == "same" else 0 for stride in layer.strides]
-    inputs = [x, graph.constant(np.transpose(layer.kernel, (3, 2, 0, 1)))]
+    inputs = [x, graph.kernel(layer)]
     if layer.use_bias:
         inputs.append(graph.constant(layer.bias))
     y = graph.add("ConvTranspose", inputs, strides=layer.strides, pads=pads * 2)

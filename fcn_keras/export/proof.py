@@ -18,7 +18,7 @@ from PIL import Image
 
 from fcn_keras.data.images import read_image
 from fcn_keras.export import serve
-from fcn_keras.export.formats import Format
+from fcn_keras.export.formats import Format, Precision
 from fcn_keras.export.job import Output, pure
 
 # A cat (Stefan van der Walt) and a cup of coffee (Rachel Michetti), both CC0, and the astronaut
@@ -81,7 +81,12 @@ def images_of(
 
 
 def prove(
-    model: keras.Model, path: Path, kind: Format, output: Output, images: dict[str, np.ndarray]
+    model: keras.Model,
+    path: Path,
+    kind: Format,
+    output: Output,
+    images: dict[str, np.ndarray],
+    quantize: Precision | None = None,
 ) -> Proof:
     """As `compare`.
 
@@ -89,11 +94,12 @@ def prove(
         ExportError: also where the difference is above the format's tolerance.
     """
     proof = compare(model, path, kind, output, images)
-    if not proof.difference <= kind.tolerance:
+    tolerance = kind.tolerance(quantize)
+    if not proof.difference <= tolerance:
         raise ExportError(
             f"{proof.runtime} computes other {output} from the {kind.title} than the model: they "
             f"differ by {proof.difference:.1e} of the logits' range, more than "
-            f"{kind.tolerance:.0e}; nothing was written"
+            f"{tolerance:.0e}; nothing was written"
         )
     return proof
 

@@ -55,7 +55,7 @@ def test_the_proof_is_printed(tmp_path, exported, monkeypatch, capsys):
     run(monkeypatch, "m.keras", "--out", tmp_path / "served")
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
-        f"{tmp_path}/served: 1.2 MB, logits",
+        f"{tmp_path}/served: 1.2 MB, logits, float32",
         "Largest difference from the model, in TensorFlow 3 alone: 3.0e-07 of the logits' range "
         "(at most 1e-05); another class at 0.12% of the pixels",
         "cat.jpg 451x300: 20 ms, in JAX 31 ms",
@@ -69,13 +69,23 @@ def test_options_reach_the_library(tmp_path, exported, monkeypatch):
         monkeypatch,
         *("m.keras", "--out", "m.onnx", "--format", "onnx", "--input-size", "33", "47"),
         *("--output", "classes", "--check", "a.jpg", "b.jpg"),
+        *("--quantize", "int8", "--calibrate", "c.jpg"),
     )
-    plain = {"format": "saved_model", "input_size": None, "output": "logits", "check": ()}
+    plain = {
+        "format": "saved_model",
+        "input_size": None,
+        "output": "logits",
+        "check": (),
+        "quantize": None,
+        "calibrate": (),
+    }
     given = {
         "format": "onnx",
         "input_size": (33, 47),
         "output": "classes",
         "check": (Path("a.jpg"), Path("b.jpg")),
+        "quantize": "int8",
+        "calibrate": (Path("c.jpg"),),
     }
     assert exported == [
         (Path("m.keras"), Path("served"), plain),

@@ -20,7 +20,7 @@ def random_scores(model):
 @pytest.fixture(scope="package")
 def build():
     def build(builder=fcn_keras.fcn8s, **options):
-        return random_scores(builder(6, backbone_width=4, head_width=8, **options))
+        return random_scores(builder(6, **{"backbone_width": 4, "head_width": 8, **options}))
 
     return build
 

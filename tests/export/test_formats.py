@@ -47,7 +47,7 @@ def test_a_broken_weight_fails_the_proof(model, photo, exported, name):
     assert prove(model, done.path, kind, "logits", images).difference == pytest.approx(
         done.proof.difference, rel=0.5, abs=1e-7
     )
-    replace_float(done.path.parent, 0.7071234, 0.7071234 + 100 * kind.tolerance)
+    replace_float(done.path.parent, 0.7071234, 0.7071234 + 100 * kind.tolerance())
     with pytest.raises(ExportError):
         prove(model, done.path, kind, "logits", images)
 
