@@ -1,6 +1,8 @@
 """Writes a model for another runtime, and proves that it computes the same there."""
 
 import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,6 +42,8 @@ class Options(cli.Options):
 def main(options: Options) -> None:
     """Writes the model in the format asked for."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # As after Ctrl-C, what was begun is removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from fcn_keras.export import ExportError, export_model
 
     try:

@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,14 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"
     fcn_keras.fcn8s(6, backbone_width=4, head_width=8).save(path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def former_handler():
+    """Undoes what a command does to the tests' own process."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -150,4 +160,25 @@ def test_a_full_disk_ends_in_one_line(model, tmp_path):
     )
     line = f"error: {out} can't be written (File too large): fix this, then try again\n"
     assert (done.returncode, done.stderr) == (1, line)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_ended_halfway_it_leaves_nothing(model, tmp_path, number, status):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    program = "from fcn_keras_cli import main; main()"
+    arguments = ["export", str(model), "--format", "onnx", "--out", str(tmp_path / "m.onnx")]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as command:
+        deadline = time.monotonic() + 300
+        while not list(tmp_path.glob(".m.onnx-*/m.onnx")) and time.monotonic() < deadline:
+            assert command.poll() is None, command.stderr.read()
+            time.sleep(0.01)
+        command.send_signal(number)
+        errors = command.communicate(timeout=300)[1]
+    assert command.returncode == status
+    assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
