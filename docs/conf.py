@@ -25,6 +25,8 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 
+exclude_patterns = ["browser"]  # a page of its own, with its runtime where that is installed
+
 html_theme = "furo"
 html_title = f"fcn-keras {version}"
 html_show_sourcelink = False
