@@ -1,8 +1,9 @@
-"""Sessions in environments of their own: ``nox -l`` lists them, ``nox`` runs all.
+"""Sessions in environments of their own: ``nox -l`` lists them, ``nox`` runs all but the notebooks.
 
 ``nox -s tests-3.12`` runs the quick tests with the newest dependencies, ``nox -s lowest`` with the
 oldest ones that pyproject.toml allows, ``nox -s docs`` builds the site, ``nox -s links`` follows
-its links, ``nox -s wheel`` builds the package and trains with it outside the checkout.
+its links, ``nox -s notebooks`` runs its notebooks again, ``nox -s wheel`` builds the package and
+trains with it outside the checkout.
 """
 
 import shutil
@@ -49,6 +50,13 @@ def docs(session: nox.Session) -> None:
     """The site, in build/site; any warning is an error."""
     session.install("-e", ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "build/site")
+
+
+@nox.session(python=LOWEST, default=False)
+def notebooks(session: nox.Session) -> None:
+    """Runs the site's notebooks, or those named behind ``--``, and keeps what they show."""
+    session.install("-e", ".[docs,export-onnx]")
+    session.run("python", "tools/notebooks.py", *session.posargs)
 
 
 @nox.session(python=LOWEST)

@@ -15,9 +15,10 @@ author = "The fcn-keras developers"
 project_copyright = f"2026, {author}"
 version = release = fcn_keras.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # they are stored with their outputs; tools/notebooks.py makes them
 napoleon_use_ivar = True
 default_role = "code"  # as docstrings write names
 autodoc_member_order = "bysource"
