@@ -12,8 +12,8 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 from fcn_keras.errors import InputError
 from fcn_keras.inference import Segmentation, Segmenter
 from fcn_keras.models import init_from
-from fcn_keras.pretrained import fcn8s, fcn16s, fcn32s
-from fcn_keras.saving import ModelInfo, annotate, describe, load_model
+from fcn_keras.pretrained import fcn8s, fcn16s, fcn32s, load_model
+from fcn_keras.saving import ModelInfo, annotate, describe
 from fcn_keras.version import __version__ as __version__
 from fcn_keras.weights import load_weights
 

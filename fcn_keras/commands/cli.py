@@ -28,7 +28,7 @@ Backend = Literal["jax", "tensorflow", "torch"]
 Model = Annotated[
     tyro.conf.Positional[Path],
     tyro.conf.arg(metavar="MODEL"),
-    Doc("The .keras file, or a compact .safetensors file."),
+    Doc("The .keras file, a compact .safetensors file, or voc2012, which the package carries."),
 ]
 
 

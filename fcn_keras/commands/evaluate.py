@@ -26,7 +26,8 @@ class Options(cli.DataOptions):
     """Options of evaluation."""
 
     model: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="MODEL")]
-    """The .keras or compact .safetensors file, or several to compare."""
+    """The .keras or compact .safetensors file, or voc2012, which the package carries; or several to
+    compare."""
     split: str = "val"
     """Split to score."""
     json: Path | None = None
@@ -100,7 +101,8 @@ def _evaluate(
     from fcn_keras.commands.progress import bar, scores_table
     from fcn_keras.evaluation import Details, Evaluated, Evaluator
     from fcn_keras.inference.precision import in_precision
-    from fcn_keras.saving import describe, load_model
+    from fcn_keras.pretrained import load_model
+    from fcn_keras.saving import describe
 
     model = load_model(path)
     if options.precision is not None:

@@ -30,8 +30,9 @@ class Options(cli.Options):
     words: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] IMAGE...")
     ]
-    """A .keras or compact .safetensors file (without one, the model that the package carries); then
-    photos, folders with their subfolders, patterns, videos and http(s) addresses."""
+    """A .keras or compact .safetensors file, or voc2012, which the package carries and takes where
+    none is named; then photos, folders with their subfolders, patterns, videos and http(s)
+    addresses."""
     out: Path = Path("predictions")
     """Folder for NAME.png (class ids) and NAME_overlay.jpg, or NAME_overlay.mp4."""
     classes: Path | None = None
@@ -85,7 +86,7 @@ def main(options: Options) -> None:
         scales=options.scales,
         precision=options.precision,
     )
-    if model not in map(Path, options.words):
+    if words is options.words:
         console.print(carried(segmenter.model), soft_wrap=True)
     outputs = Outputs(
         options.out,
@@ -124,6 +125,8 @@ def split_model(words: Sequence[str]) -> tuple[Path, Sequence[str]]:
         return Path(words[0]), words[1:]
     from fcn_keras import pretrained
 
+    if words and words[0] in pretrained.names("fcn8s") and not Path(words[0]).exists():
+        return pretrained.find(words[0]), words[1:]
     return pretrained.find(), words
 
 

@@ -21,7 +21,8 @@ from fcn_keras.export.formats import FORMATS, Format, Precision, find
 from fcn_keras.export.job import INPUT, Job, Output
 from fcn_keras.export.proof import Proof, images_of, prove
 from fcn_keras.inference.precision import in_precision
-from fcn_keras.saving import describe, load_model, num_classes, package_version
+from fcn_keras.pretrained import load_model
+from fcn_keras.saving import describe, num_classes, package_version
 from fcn_keras.storage import SaveError, system_reason
 
 
@@ -61,7 +62,8 @@ def export_model(
     model, is written beside it as ``PATH.json``, into a SavedModel's folder as ``export.json``.
 
     Args:
-        model: The model, or its ``.keras`` or compact file; under the JAX backend.
+        model: The model, its ``.keras`` or compact file, or the name of one that the package
+            carries; under the JAX backend.
         path: Where to write. An older export is replaced.
         format: A name in `FORMATS`.
         input_size: ``(H, W)`` to fix; None leaves height and width open. The batch is open too,

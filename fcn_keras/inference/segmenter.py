@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fcn_keras import cpu, pretrained
+from fcn_keras import cpu
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
@@ -21,7 +21,8 @@ from fcn_keras.inference.padding import pad, runner
 from fcn_keras.inference.precision import Precision, in_precision
 from fcn_keras.inference.segmentation import Segmentation
 from fcn_keras.inference.tta import averaged
-from fcn_keras.saving import describe, load_model, num_classes
+from fcn_keras.pretrained import load_model
+from fcn_keras.saving import describe, num_classes
 
 
 class Segmenter:
@@ -70,8 +71,6 @@ class Segmenter:
             raise InputError(f"batch_size={batch_size} is not possible: it must be at least 1")
         if not scales or min(scales) <= 0:
             raise InputError(f"scales={tuple(scales)} is not possible: give numbers above 0")
-        if model in pretrained.names("fcn8s"):
-            model = pretrained.find(str(model))
         self.model = load_model(model) if isinstance(model, str | PathLike) else model
         self.num_classes = num_classes(self.model)
         self.classes = describe(self.model).classes if classes is None else classes

@@ -12,11 +12,10 @@ from typing import Any
 
 import keras
 
-from fcn_keras import models
+from fcn_keras import models, saving
 from fcn_keras.errors import InputError
 from fcn_keras.models.anatomy import design_of
 from fcn_keras.models.names import ModelName
-from fcn_keras.saving import load_compact
 from fcn_keras.weights import load_weights
 
 FOLDER = Path(__file__).parent
@@ -98,6 +97,20 @@ def find(name: str | None = None, model: ModelName = "fcn8s") -> Path:
     return FOLDER / f"{name}-{model}.safetensors"
 
 
+def load_model(model: str | PathLike) -> keras.Model:
+    """Reads a trained model: a file, or one that the package carries.
+
+    Args:
+        model: The path of a ``.keras`` or compact ``.safetensors`` file, or the name of a trained
+            FCN-8s of this package, such as ``"voc2012"``. A file of this name comes first.
+
+    Raises:
+        InputError: there is none, or as `fcn_keras.saving.load_model`.
+    """
+    named = str(model).isidentifier() and not Path(model).exists()
+    return saving.load_model(find(str(model)) if named else model)
+
+
 def _build(
     model: ModelName, num_classes: int | None, weights: Weights, options: dict[str, Any]
 ) -> keras.Model:
@@ -119,7 +132,7 @@ def _trained(
     model: ModelName, num_classes: int | None, file: Path, options: dict[str, Any]
 ) -> keras.Model:
     """The trained model itself, or a new one of other options that starts from it."""
-    trained = load_compact(file)
+    trained = saving.load_compact(file)
     design = design_of(trained)
     given = dict(options)
     if num_classes is not None:

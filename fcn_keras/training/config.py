@@ -62,7 +62,8 @@ class ModelConfig:
     weights: Path | None = None
     """Pretrained weights to start from, such as torchvision's VGG16 .pth."""
     init_from: Path | None = None
-    """Trained .keras model to start from: fewer skips or another number of classes are fine."""
+    """Trained model to start from, a file or voc2012: fewer skips or another number of classes are
+    fine."""
     freeze_until: str | None = None
     """Train only the layers after this block, e.g. block3."""
     precision: Precision = "float32"

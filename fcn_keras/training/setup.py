@@ -18,7 +18,7 @@ from fcn_keras.data import Augmentation, Source, train_batches
 from fcn_keras.data.augmentation import Augment, OwnAugmentation
 from fcn_keras.errors import InputError
 from fcn_keras.models import anatomy
-from fcn_keras.saving import load_model
+from fcn_keras.pretrained import load_model
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.step import State
 from fcn_keras.weights import load_weights

@@ -33,7 +33,15 @@ def test_a_segmenter_takes_the_name(carried):
     segmenter = fcn_keras.Segmenter("shapes", bucket=1)
     np.testing.assert_array_equal(segmenter(IMAGE[0]), np.argmax(carried(IMAGE)[0], axis=-1))
     with pytest.raises(InputError, match=r"carries no trained fcn8s 'voc': shapes"):
-        pretrained.find("voc")
+        fcn_keras.Segmenter("voc")
+
+
+def test_a_file_of_the_name_comes_before_the_package_s(carried, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert fcn_keras.load_model("shapes").output_shape[-1] == 3
+    (tmp_path / "shapes").write_text("mine")
+    with pytest.raises(InputError, match=r"model shapes is not a \.keras file"):
+        fcn_keras.load_model("shapes")
 
 
 def test_other_classes_keep_all_but_the_scores(carried):
