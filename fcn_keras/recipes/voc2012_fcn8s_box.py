@@ -1,8 +1,11 @@
-"""FCN-8s on PASCAL VOC 2012 for the model in the box, first stage: many small crops in bfloat16.
+"""FCN-8s on PASCAL VOC 2012 for the model in the box: many small crops in bfloat16.
 
 As `voc2012_fcn8s_cpu`, with photos made smaller, so that a crop of 224 pixels holds whole objects
 and a step takes half the time: more photos are seen in the same hours. The averaged weights are
-the ones that are kept. `voc2012_fcn8s_box2` goes on from here at a larger crop.
+the ones that are kept.
+
+Reached: @UNION@ % mean IoU and @PIXEL@ % pixel accuracy on @IMAGES@ images of val and val2008, from
+5,887 images of trainaug, in @TRAINTIME@ on two CPU cores with AMX: docs/model.md.
 
     fcn-keras train --recipe voc2012_fcn8s_box --data-dir VOCdevkit --weights vgg16.pth
 """
@@ -17,7 +20,7 @@ config = replace(
     min_scale=0.4,
     max_scale=1.0,
     color_jitter=0.2,
-    epochs=6,
+    epochs=5,
     val_epochs=1,
     precision="bfloat16",
     ema_decay=0.998,
