@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fcn_keras.data.check import SplitReport
 
 SMALL_VIEW = 4  # photos so many crops wide and high show the network little of themselves
-VGG16 = "vgg16-397923af.pth"
+START = "voc2012"  # the trained model that the package carries
 PASSED = ("images", "classes", "unlabelled", "overlap", "crowd", "link", "overwrite")
 
 console = cli.console()
@@ -152,7 +152,7 @@ def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
             soft_wrap=True,
         )
     steps = photos.count // config.batch_size
-    command = ["--recipe", "own_cpu", "--data-dir", str(options.data_dir), "--weights", VGG16]
+    command = ["--recipe", "own_cpu", "--data-dir", str(options.data_dir), "--init-from", START]
     console.print(
         f"To train (crops of {config.crop_size}, {config.epochs} epochs of {steps} steps; --recipe "
         f"own on a GPU):\n  {program('train')} {shlex.join(command)}",

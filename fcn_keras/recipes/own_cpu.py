@@ -5,7 +5,7 @@ The settings are those of camvid_fcn8s_cpu. A run takes 20 steps for each photo,
 
 Source: camvid_fcn8s_cpu. Expected: what the photos give.
 
-    fcn-keras train --recipe own_cpu --data-dir mydata --weights vgg16.pth
+    fcn-keras train --recipe own_cpu --data-dir mydata --init-from voc2012
 """
 
 from fcn_keras.data.photos import Photos

@@ -4,8 +4,8 @@ As `voc2012_fcn8s_cpu`, with photos made smaller, so that a crop of 224 pixels h
 and a step takes half the time: more photos are seen in the same hours. The averaged weights are
 the ones that are kept.
 
-Reached: @UNION@ % mean IoU and @PIXEL@ % pixel accuracy on @IMAGES@ images of val and val2008, from
-5,887 images of trainaug, in @TRAINTIME@ on two CPU cores with AMX: docs/model.md.
+Reached: 55.6 % mean IoU and 89.4 % pixel accuracy on 468 images of val and val2008, from
+5,887 images of trainaug, in 91 minutes on two CPU cores with AMX: docs/model.md.
 
     fcn-keras train --recipe voc2012_fcn8s_box --data-dir VOCdevkit --weights vgg16.pth
 """

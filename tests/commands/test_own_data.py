@@ -43,7 +43,7 @@ def test_the_walk_through_has_its_parts():
 
 
 @pytest.mark.slow
-def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
+def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     classes, *commands = walk_through()
     mydata = tmp_path / "mydata"
     for folder in ("images", "masks"):
@@ -61,7 +61,6 @@ def test_the_walk_through_trains_a_model(shared_data, shared_weights, tmp_path):
         Image.fromarray(colors[small]).save(mydata / f"masks/IMG_{number:02d}.png")
         if number == FIRST + COUNT - 1:
             break
-    (tmp_path / "vgg16-397923af.pth").symlink_to(shared_weights)
     # The script that installing the package makes, over the sources of this checkout.
     script = tmp_path / "bin/fcn-keras"
     script.parent.mkdir()
