@@ -27,6 +27,8 @@ def test_it_is_small_and_knows_what_it_is(segmenter):
     assert (info.dataset, info.split) == ("voc2012", "val+val2008")
     assert info.scores["mean_iou"] > 0.5
     assert info.commit
+    # Trained in bfloat16, which many CPUs only emulate.
+    assert segmenter.model.get_layer("fc6").compute_dtype == "float32"
 
 
 @pytest.mark.parametrize(
