@@ -49,8 +49,10 @@ class Pace:
         19
         >>> Pace(1.0, 5.0).steps_within(4, most=100, val_steps=10)
         0
+        >>> Pace(1.0, 5.0).steps_within(-4, most=100, val_steps=10)  # compiling took it all
+        0
         """
-        rounds, rest = divmod(seconds, val_steps * self.step_seconds + self.val_seconds)
+        rounds, rest = divmod(max(seconds, 0), val_steps * self.step_seconds + self.val_seconds)
         begun = int(max(rest - self.val_seconds, 0) / self.step_seconds)
         return min(int(rounds) * val_steps + min(begun, val_steps), most)
 
