@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fcn_keras import InputError
-from fcn_keras.export import FORMATS, TOLERANCES, ExportError, export_model
+from fcn_keras.export import FORMATS, ExportError, export_model
+from fcn_keras.export.formats import TOLERANCES
 from fcn_keras.export.proof import images_of, prove
 
 # What the libraries of others warn about.
