@@ -30,19 +30,16 @@ class Options(cli.DataOptions):
     """Files *.onnx, *.xml (OpenVINO) or *.stablehlo that take images of any size."""
     split: str = "val"
     """The split to score on."""
-    limit: int | None = None
-    """Score the first images only. Default: all."""
 
 
 def main(options: Options) -> None:
     """Prints a row for each file."""
     runs = {file: load(file) for file in options.files}
     source = open_dataset(options.dataset, options.data_dir, options.split)
-    count = min(len(source), options.limit or len(source))
     for file, run in runs.items():
-        overall = score(run, source, count).overall()
+        overall = score(run, source).overall()
         figures = "  ".join(f"{name} {value:.4f}" for name, value in overall.items())
-        cli.console().print(f"{file.name}, {count} images: {figures}", soft_wrap=True)
+        cli.console().print(f"{file.name}, {len(source)} images: {figures}", soft_wrap=True)
 
 
 def load(file: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -55,10 +52,10 @@ def load(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     raise InputError(f"{file} must be named *.onnx, *.xml or *.stablehlo")
 
 
-def score(run: Callable[[np.ndarray], np.ndarray], source: Source, count: int) -> Scores:
-    """The metrics on the first `count` samples."""
+def score(run: Callable[[np.ndarray], np.ndarray], source: Source) -> Scores:
+    """The metrics on all of `source`."""
     confusion = ConfusionMatrix(len(source.classes.names))
-    for index in range(count):
+    for index in range(len(source)):
         image, mask = source[index]
         (output,) = run(image[None].astype(np.float32))
         confusion.update(mask, output if output.ndim == 2 else output.argmax(axis=-1))

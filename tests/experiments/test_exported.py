@@ -26,7 +26,7 @@ def test_it_scores_as_the_evaluator_does(tmp_path, output):
         kernel = model.get_layer(name).kernel
         kernel.assign(generator.normal(size=kernel.shape))
     onnx_file.write(Job(model, None, output, {}), tmp_path / "model.onnx")
-    scores = exported.score(exported.load(tmp_path / "model.onnx"), source, len(source))
+    scores = exported.score(exported.load(tmp_path / "model.onnx"), source)
     expected = Evaluator(model).run(source)
     assert (scores.iou > 0).sum() >= 2
     names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou")
