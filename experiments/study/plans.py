@@ -34,6 +34,7 @@ class Run:
 
 
 VAL = Evaluation("val")
+VAL2008 = Evaluation("val2008")
 TEST = Evaluation("test")
 FLIP = Evaluation("val", ("--flip",))
 SCALES = Evaluation("val", ("--flip", "--scales", "0.75", "1.0", "1.25"))
@@ -69,7 +70,38 @@ def variations(
     )
 
 
+def losses(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
+    """Short trainings of the recipe with `common`, one for each way to weigh what is rare."""
+    changes = {
+        "mean": (),
+        "balanced": ("--class-weights", "balanced"),
+        **{name: ("--loss", name) for name in ("focal", "dice", "ce_dice", "lovasz")},
+    }
+    return tuple(
+        Run(f"loss-{name.replace('_', '-')}", recipe, (VAL,), (*common, *change))
+        for name, change in changes.items()
+    )
+
+
+def papers_order(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
+    """FCN-32s, FCN-16s from it, FCN-8s from that, and FCN-8s at once: as many steps each."""
+    scored = (VAL, VAL2008)
+    stages = {"32s": None, "16s": "order-32s", "8s": "order-16s", "8s-at-once": None}
+    return tuple(
+        Run(
+            f"order-{name}",
+            recipe,
+            scored,
+            (*common, "--model", f"fcn{name.removesuffix('-at-once')}"),
+            start=start,
+        )
+        for name, start in stages.items()
+    )
+
+
 SHORT_CPU = ("--epochs", "2", "--val-epochs", "2", "--crop-size", "160")
+LOSS_CPU = ("--epochs", "5", "--val-epochs", "5", "--crop-size", "160")
+ORDER_CPU = ("--max-steps", "250", "--precision", "float32", "--max-val-images", "20")
 SHORT_GPU = ("--epochs", "20", "--val-epochs", "5")
 STAGED = ("--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
 
@@ -79,6 +111,8 @@ PLANS: dict[str, tuple[Run, ...]] = {
         Run("camvid", "camvid_fcn8s_cpu", (VAL, FLIP, SCALES, TEST), keep=True),
         Run("voc", "voc2012_fcn8s_cpu", (VAL,)),
         *variations("camvid_fcn8s_cpu", SHORT_CPU, {"sgd": SGD}),
+        *losses("camvid_fcn8s_cpu", LOSS_CPU),
+        *papers_order("voc2012_fcn8s_box", ORDER_CPU),
     ),
     # Meant for one H100, half an hour for the first five. Not run yet.
     "gpu": (
