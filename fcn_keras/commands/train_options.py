@@ -30,7 +30,7 @@ class Options(cli.Options):
     resume: bool = False
     """Continue the run in --workdir, or the recipe's newest one under runs/."""
     distributed: bool = False
-    """Join other processes that train together; docs/training.md says how to start them."""
+    """Join other processes that train together; docs/devices.md says how to start them."""
 
     data: OmitArgPrefixes[DataConfig]
     model: OmitArgPrefixes[ModelConfig]
