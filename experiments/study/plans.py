@@ -100,7 +100,10 @@ def papers_order(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
 
 
 SHORT_CPU = ("--epochs", "2", "--val-epochs", "2", "--crop-size", "160")
-LOSS_CPU = (*SHORT_CPU, "--epochs", "3", "--val-epochs", "3", "--max-val-images", "20")
+LOSS_CPU = (
+    *("--epochs", "3", "--val-epochs", "3", "--crop-size", "160"),
+    *("--max-val-images", "20"),  # each run is scored on all of val afterwards
+)
 ORDER_CPU = ("--max-steps", "250", "--precision", "float32", "--max-val-images", "20")
 SHORT_GPU = ("--epochs", "20", "--val-epochs", "5")
 STAGED = ("--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
