@@ -129,11 +129,17 @@ def _defer(package: str) -> None:
 
 
 def load_package() -> None:
-    """Runs what `_defer` put off."""
+    """Runs what `_defer` put off. Packages that nothing was imported from are left to `import`."""
     while _deferred:
         module = _deferred.pop()
-        assert module.__spec__ is not None and module.__spec__.loader is not None
-        module.__spec__.loader.exec_module(module)
+        name = module.__name__
+        if any(other.startswith(f"{name}.") for other in sys.modules):
+            assert module.__spec__ is not None and module.__spec__.loader is not None
+            module.__spec__.loader.exec_module(module)
+        else:
+            del sys.modules[name]
+            parent, _, child = name.rpartition(".")
+            delattr(sys.modules[parent], child)
 
 
 def stopped() -> NoReturn:

@@ -98,7 +98,8 @@ def _evaluate(
     options: Options, path: Path, name: str, source: Source, console: Console
 ) -> Evaluated:
     """Scores one model and prints its table."""
-    from fcn_keras.commands.progress import bar, scores_table
+    from fcn_keras.commands.progress import bar
+    from fcn_keras.commands.tables import scores_table
     from fcn_keras.evaluation import Details, Evaluated, Evaluator
     from fcn_keras.inference.precision import in_precision
     from fcn_keras.pretrained import load_model

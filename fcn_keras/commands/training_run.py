@@ -18,9 +18,10 @@ from rich.console import Console
 
 from fcn_keras import Segmenter, cpu, viz
 from fcn_keras.commands import cli
+from fcn_keras.commands.console_reporter import ConsoleReporter
 from fcn_keras.commands.events import EventReporter
 from fcn_keras.commands.flags import name_flags
-from fcn_keras.commands.progress import ConsoleReporter, scores_table
+from fcn_keras.commands.tables import scores_table
 from fcn_keras.commands.train_options import Options
 from fcn_keras.data import open_dataset
 from fcn_keras.errors import InputError
