@@ -6,16 +6,16 @@ select_backend()
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import date
 
 import keras
 import tyro
 from rich.console import Console
 
-from experiments.benchmark import tables, workers
-from experiments.benchmark.compared import Largest, Predict, Train, Upsample
-from experiments.benchmark.fed import Fed
-from experiments.benchmark.files import Data
+from experiments.benchmark import report, workers
+from experiments.benchmark.compared import Largest, Predict, Train
+from experiments.benchmark.data import Data, Fed
 from experiments.benchmark.profile import Profile
 from experiments.benchmark.roofline import Roofline
 from experiments.benchmark.startup import Startup
@@ -23,7 +23,7 @@ from fcn_keras import InputError
 from fcn_keras.commands import cli
 from fcn_keras.storage import replacing
 
-Verb = Predict | Train | Upsample | Roofline | Profile | Largest | Data | Fed | Startup
+Verb = Predict | Train | Roofline | Profile | Largest | Data | Fed | Startup
 
 
 def main(options: Verb) -> None:
@@ -33,16 +33,20 @@ def main(options: Verb) -> None:
     if options.repeats < 1:
         raise InputError(f"--repeats {options.repeats}: give at least 1")
     console = Console(width=None if sys.stdout.isatty() else 120)
-    figures = []
+    reports = []
     with console.status("", speed=0.2) as status:
-        for shown, figure in options.run(status.update):
-            console.print(shown, highlight=False)
-            figures.append(figure)
+        for each in options.run(status.update):
+            console.print(each.table(), highlight=False)
+            reports.append(asdict(each))
     if options.json:
-        verb = type(options).__name__.lower()
-        about = {"verb": verb, "date": str(date.today()), "machine": workers.apart(tables.machine)}
+        record = {
+            "verb": type(options).__name__.lower(),
+            "date": str(date.today()),
+            "machine": workers.apart(report.machine),
+            "reports": reports,
+        }
         with replacing(options.json) as draft:
-            draft.write_text(json.dumps({**about, "figures": figures}, indent=1) + "\n")
+            draft.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,57 +1,38 @@
 """Counts what each layer has to compute and to move, from its shapes alone.
 
 A multiply-add is two operations. Bytes are the least possible: every input and weight is read once
-and every output written once, activations between layers going through memory, while ReLU and
-bias ride along with the layer they belong to. No program needs less time than
-``max(operations / peak, bytes / bandwidth)`` for a layer, unless it fuses it with the next one or
-multiplies by a cleverer algorithm (such as Winograd's).
+and every output written once, activations between layers go through memory, and ReLU and bias cost
+nothing beside the layer they belong to. No program needs less time for a layer than
+``max(operations / peak, bytes / bandwidth)``, unless it fuses it with the next one or multiplies by
+a cleverer algorithm (such as Winograd's).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 from keras import layers
 
-FLOAT = 4  # bytes of a weight, which is float32 whatever the layer computes in
+from experiments.benchmark import ours
+from experiments.benchmark.case import Case
+
+FLOAT = 4  # Bytes of a weight, which is float32 whatever the layer computes in.
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the machine was seen to do.
-
-    Attributes:
-        flops_per_second: The best of a few large matrix products, in the case's precision.
-        bytes_per_second: Of adding to a large array, read and written.
-    """
-
-    flops_per_second: float
-    bytes_per_second: float
-
-
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What a layer needs for one batch: floating-point operations, and bytes of memory traffic."""
 
     name: str
     flops: float
     bytes: float
 
-    @property
-    def intensity(self) -> float:
-        """Operations per byte."""
-        return self.flops / self.bytes
 
-    def seconds(self, machine: Limits) -> float:
-        """The least time that `machine` allows."""
-        return max(self.flops / machine.flops_per_second, self.bytes / machine.bytes_per_second)
-
-    def bound(self, machine: Limits) -> str:
-        """The limit that decides: "compute" or "memory"."""
-        balance = machine.flops_per_second / machine.bytes_per_second
-        return "compute" if self.intensity > balance else "memory"
+def fixed_model(case: Case) -> keras.Model:
+    """The case's network for images of exactly its size, so that every shape is known."""
+    image = keras.Input((case.size, case.size, 3), name="image")
+    return keras.models.clone_model(ours.network(case), image)
 
 
 def costs(model: keras.Model, batch: int, training: bool) -> list[Cost]:
@@ -78,7 +59,7 @@ def _cost(layer: layers.Layer, batch: int, training: bool) -> Cost | None:
     given = layer.input if isinstance(layer.input, list) else [layer.input]
     inputs = sum(batch * math.prod(x.shape[1:]) for x in given)
     outputs = batch * math.prod(layer.output.shape[1:])
-    width = 2 if layer.compute_dtype in ("bfloat16", "float16") else 4  # bytes of an activation
+    width = 2 if layer.compute_dtype == "bfloat16" else 4  # Bytes of an activation.
     match layer:
         case layers.Conv2D() | layers.Conv2DTranspose():
             kernel = math.prod(layer.kernel.shape)
@@ -93,7 +74,7 @@ def _cost(layer: layers.Layer, batch: int, training: bool) -> Cost | None:
             # Backward reads the input and the output's gradient, and writes the input's.
             moved = inputs + outputs + training * (2 * inputs + outputs)
             return Cost(layer.name, 4 * outputs, moved * width)
-        case layers.Rescaling():  # reads uint8; the image's gradient is not needed
+        case layers.Rescaling():  # Reads uint8; the image's gradient is not needed.
             return Cost(layer.name, 2 * outputs, inputs + outputs * FLOAT)
         case layers.BatchNormalization() | layers.ReLU() | layers.Add():
             passes = 1 + training

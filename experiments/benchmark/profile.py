@@ -1,26 +1,21 @@
-"""Where the time of a compiled step goes, by layer, from JAX's profiler."""
+"""Where the time of a compiled program goes, by layer, from JAX's profiler."""
 
 from __future__ import annotations
 
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-from rich.table import Table
 
 from experiments.benchmark import ours, workers
 from experiments.benchmark.case import Case, Networks, Tell
-from experiments.benchmark.tables import table
-from fcn_keras.cpu.runtime import tuned_jit
-from fcn_keras.training.setup import build_model
+from experiments.benchmark.report import Report
 
 OUTSIDE = "loss, update and other"
-# Of these the profiler shows what runs inside, too.
+# The profiler lists what runs inside of these, too.
 CONTAINERS = ("while", "call", "conditional")
 
 
@@ -31,34 +26,32 @@ class Profile(Networks):
     training: bool = True  # Profile a training step instead of a prediction.
     calls: int = 10  # Calls to take the mean of.
 
-    def run(self, tell: Tell) -> Iterator[tuple[Table, dict]]:
-        """Yields each case's table and figures."""
-        for case in self.cases("train" if self.training else "predict"):
-            tell(f"profiling {case}")
-            rows = workers.apart(profile, case, self.calls)
-            yield table(f"{case}; ms a call", rows), {"case": asdict(case), "layers": rows}
+    def report(self, case: Case, tell: Tell) -> Report:
+        """A row for each layer."""
+        tell(f"profiling {case}")
+        rows = workers.apart(profile, case, self.calls)
+        return Report(f"{case}; ms per call", rows, {"case": asdict(case)})
 
 
 def profile(case: Case, calls: int) -> list[dict]:
-    """Milliseconds a call in each layer, forward and backward, in the network's order.
+    """Milliseconds per call in each layer, forward and backward, in the network's order.
 
-    With several threads (on a CPU) their times add up, so that the sum may exceed the time of a
-    call.
+    The times of several threads (on a CPU) add up, so the sum may exceed the time of a call.
     """
-    compiled, call, names = (_trainer if case.verb == "train" else _predictor)(case)
-    layer_of = instructions(compiled.as_text(), names)
-    jax.block_until_ready(call())
+    program = ours.program(case)
+    layer_of = instructions(program.compiled.as_text(), program.layers)
+    jax.block_until_ready(program.call())
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             for _ in range(calls):
-                jax.block_until_ready(call())
+                jax.block_until_ready(program.call())
         spent = _nanoseconds(next(Path(folder).rglob("*.xplane.pb")))
     milliseconds: Counter[tuple[str, str]] = Counter()
     for instruction, nanoseconds in spent.items():
         milliseconds[layer_of.get(instruction, (OUTSIDE, "forward"))] += nanoseconds / 1e6 / calls
     return [
         {"layer": name, **{way: milliseconds[name, way] for way in ("forward", "backward")}}
-        for name in (*names, OUTSIDE)
+        for name in (*program.layers, OUTSIDE)
         if milliseconds[name, "forward"] or milliseconds[name, "backward"]
     ]
 
@@ -87,23 +80,3 @@ def _nanoseconds(path: Path) -> Counter[str]:
                 if instruction and not instruction.startswith(CONTAINERS):
                     spent[instruction] += event.duration_ns
     return spent
-
-
-def _trainer(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
-    step, batch, state, model = ours.trainer(case)
-    return step, ours.stepping(step, batch, state), [layer.name for layer in model.layers]
-
-
-def _predictor(case: Case) -> tuple[jax.stages.Compiled, Callable, list[str]]:
-    model = build_model(ours.configuration(case), case.num_classes)
-    weights = [variable.value for variable in model.trainable_variables]
-    other = [variable.value for variable in model.non_trainable_variables]
-    images = jnp.asarray(ours.images_and_masks(case)[0])
-
-    @tuned_jit
-    def predict(weights, other, images):
-        return model.stateless_call(weights, other, images, training=False)[0]
-
-    compiled = predict.lower(weights, other, images).compile()
-    names = [layer.name for layer in model.layers]
-    return compiled, lambda: compiled(weights, other, images), names

@@ -29,9 +29,9 @@ def build(case: Case, contender: Contender) -> Built:
         allocator.keep()
         contender = contender.removesuffix("-kept-memory")
     if contender == "onnxruntime":
-        return Built(_onnxruntime(case), lambda outputs: None, lambda: None)
-    calls = {"predict": _predict, "train": _train, "upsample": _upsample}
-    return Built(calls[case.verb](case, contender), _wait, _device_peak)
+        return Built(_onnxruntime(case))
+    build = _train if case.verb == "train" else _predict
+    return Built(build(case, contender), _wait, _device_peak)
 
 
 def _network(case: Case) -> FCN:
@@ -89,22 +89,6 @@ def _train(case: Case, contender: Contender) -> Callable:
         loss.backward()
         optimizer.step()
         return loss
-
-    return call
-
-
-def _upsample(case: Case, contender: Contender) -> Callable:
-    """Forward and backward of one learned upsampling."""
-    classes, stride, size = case.num_classes, case.stride, case.size // case.stride
-    layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
-    layer = _arranged(layer.to(DEVICE), contender)
-    x = torch.randn(case.batch, classes, size, size, device=DEVICE)
-    x = x.contiguous(memory_format=_layout(contender)).requires_grad_()
-    with torch.no_grad():
-        probe = torch.randn_like(layer(x))
-
-    def call():
-        return torch.autograd.grad(layer(x), [x, *layer.parameters()], probe)
 
     return call
 

@@ -9,18 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from rich.table import Table
-
+from experiments.benchmark import ours
 from experiments.benchmark.case import Case, Networks, Tell, installed
-from experiments.benchmark.tables import table
-from fcn_keras import models
+from experiments.benchmark.report import Report
 
 PARTS = ("import", "load", "first result", "second result")
-# What a user's program does, a statement a part; the last one is run twice.
+# What a user's program does, a statement for each part; the last one runs twice.
 OURS = (
     "import fcn_keras, numpy",
     "segment = fcn_keras.Segmenter({path!r})",
@@ -28,7 +24,7 @@ OURS = (
 )
 TORCH = (
     "import torch; from experiments.benchmark.torch_fcn import FCN",
-    "model = FCN({model!r}, {classes}, width={width}, head={head}).eval();"
+    "model = FCN({model!r}, {num_classes}, width={backbone_width}, head={head_width}).eval();"
     " model.load_state_dict(torch.load({path!r})); torch.set_grad_enabled(False)",
     "model(torch.full((1, 3, {size}, {size}), 100, dtype=torch.uint8)).argmax(1).numpy()",
 )
@@ -38,59 +34,56 @@ TORCH = (
 class Startup(Networks):
     """A fresh process until its first segmented image, with and without a compilation cache."""
 
-    def run(self, tell: Tell) -> Iterator[tuple[Table, dict]]:
-        """Yields each case's table and figures."""
-        for case in self.cases("predict"):
-            turns: dict[str, list[dict]] = {}
-            with tempfile.TemporaryDirectory() as folder:
-                tell("saving the model")
-                ours, torch = _save(case, Path(folder))
-                for turn in range(self.repeats):
-                    starts = {
-                        "ours, no cache": (ours, None),
-                        "ours, first with a cache": (ours, f"{folder}/cache{turn}"),
-                        "ours, second with a cache": (ours, f"{folder}/cache{turn}"),
-                    }
-                    if torch:
-                        starts["torch"] = (torch, None)
-                    for name, start in starts.items():
-                        tell(f"turn {turn + 1}/{self.repeats}: {name}")
-                        turns.setdefault(name, []).append(_start(*start))
-            rows = [{"start": name, **_medians(runs)} for name, runs in turns.items()]
-            yield table(f"{case}; seconds", rows), {"case": asdict(case), "starts": rows}
+    def report(self, case: Case, tell: Tell) -> Report:
+        """Seconds of the parts; in "total", the start and end of the process too."""
+        turns: dict[str, list[dict]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            tell("saving the models")
+            program = _save_ours(case, f"{folder}/model.keras")
+            torchs = _save_torch(case, f"{folder}/model.pt") if installed("torch") else None
+            for turn in range(self.repeats):
+                starts = {
+                    "ours, no cache": (program, None),
+                    "ours, first with a cache": (program, f"{folder}/cache{turn}"),
+                    "ours, second with a cache": (program, f"{folder}/cache{turn}"),
+                }
+                if torchs:
+                    starts["torch"] = (torchs, None)
+                for name, start in starts.items():
+                    tell(f"turn {turn + 1}/{self.repeats}: {name}")
+                    turns.setdefault(name, []).append(_start(*start))
+        rows = [
+            {"start": name}
+            | {part: statistics.median(run[part] for run in runs) for part in ("total", *PARTS)}
+            for name, runs in turns.items()
+        ]
+        return Report(f"{case}; seconds", rows, {"case": asdict(case)})
 
 
-def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+def _save_ours(case: Case, path: str) -> list[str]:
+    """Writes our model. Returns the program that uses it."""
+    ours.network(case).save(path)
+    return [statement.format(path=path, **asdict(case)) for statement in OURS]
 
 
-def _save(case: Case, folder: Path) -> tuple[list[str], list[str]]:
-    """Writes the models into `folder`. Returns our statements, and torch's, none without it."""
-    path = folder / "model.keras"
-    widths = {"backbone_width": case.backbone_width, "head_width": case.head_width}
-    getattr(models, case.model)(case.num_classes, **widths).save(path)
-    ours = [statement.format(path=str(path), size=case.size) for statement in OURS]
-    if not installed("torch"):
-        return ours, []
+def _save_torch(case: Case, path: str) -> list[str]:
+    """Writes PyTorch's model. Returns the program that uses it."""
     import torch
 
     from experiments.benchmark.torch_fcn import FCN
 
-    path = folder / "model.pt"
-    options = {"model": case.model, "classes": case.num_classes}
-    options |= {"width": case.backbone_width, "head": case.head_width}
-    torch.save(FCN(**options).state_dict(), path)
-    values = {**options, "path": str(path), "size": case.size}
-    return ours, [statement.format(**values) for statement in TORCH]
+    network = FCN(case.model, case.num_classes, width=case.backbone_width, head=case.head_width)
+    torch.save(network.state_dict(), path)
+    return [statement.format(path=path, **asdict(case)) for statement in TORCH]
 
 
-def _start(statements: list[str], cache: str | None) -> dict[str, float]:
-    """Runs the statements in a process of their own. Returns the seconds of the parts, and of all.
+def _start(program: list[str], cache: str | None) -> dict[str, float]:
+    """Runs the program in a process of its own. Returns the seconds of its parts, and of all.
 
-    The start and end of the process belong to what a user waits for, the second image doesn't.
+    Users wait for the start and end of the process, and don't for the second image.
     """
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
-    if cache is not None:  # every program, however quickly it compiled
+    if cache is not None:  # Of every program, however quickly it compiled.
         environment |= {
             "JAX_COMPILATION_CACHE_DIR": cache,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -98,7 +91,7 @@ def _start(statements: list[str], cache: str | None) -> dict[str, float]:
         }
     clock = "times.append(time.perf_counter())"
     lines = ["import json, time; times = []", clock]
-    for statement in (*statements, statements[-1]):
+    for statement in (*program, program[-1]):
         lines += [statement, clock]
     command = [sys.executable, "-c", "\n".join([*lines, "print(json.dumps(times))"])]
     began = time.perf_counter()

@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from experiments.benchmark.case import Case, Contender, Tell
+from experiments.benchmark.case import OURS, Case, Contender, Tell
 
 MIN_SECONDS = 0.2
 """A turn repeats the call until it has taken this long."""
-
-MEGABYTE = 1e6
 
 T = TypeVar("T")
 
@@ -28,24 +25,22 @@ class Built(NamedTuple):
     """A contender that is ready to be timed."""
 
     call: Callable[[], Any]
-    wait: Callable[[Any], Any]  # takes what `call` returned
-    device_peak: Callable[[], float | None]  # megabytes held on an accelerator; None without one
+    wait: Callable[[Any], Any] = lambda outputs: None  # Takes what `call` returned.
+    device_peak: Callable[[], float | None] = lambda: None  # Most MB held on an accelerator.
 
 
 @dataclass
-class Result:
+class Timing:
     """What one contender did.
 
     Attributes:
-        first_seconds: From the start of building to the end of the first call, compiling included.
         seconds: Mean time of a call in each turn.
         peak_megabytes: Most memory the process ever held, imports and compiling included.
         device_peak_megabytes: Most memory held on the accelerator, None without one.
-        error: One line, where it could not run.
+        error: One line, if it could not run.
     """
 
     contender: Contender
-    first_seconds: float | None = None
     seconds: list[float] = field(default_factory=list)
     peak_megabytes: float | None = None
     device_peak_megabytes: float | None = None
@@ -59,22 +54,22 @@ class Result:
 
 def compare(
     case: Case, contenders: Sequence[Contender], repeats: int, tell: Tell = lambda text: None
-) -> list[Result]:
-    """Runs every contender `repeats` times, in turns, each in its own process."""
-    results = [Result(contender) for contender in contenders]
+) -> list[Timing]:
+    """Times every contender `repeats` times, in turns, each in its own process."""
+    results = [Timing(contender) for contender in contenders]
     with contextlib.ExitStack() as stack:
-        processes = [stack.enter_context(process()) for _ in results]
-        for each, result in zip(processes, results, strict=True):
-            tell(f"{case}: {result.contender} builds and compiles")
-            result.first_seconds = _ask(each, result, partial(_build, case, result.contender))
+        entrants = [(result, stack.enter_context(process())) for result in results]
+        for result, other in entrants:
+            tell(f"{case}: building and compiling {result.contender}")
+            _ask(result, other, _build, case, result.contender)
         for turn in range(repeats):
-            for each, result in zip(processes, results, strict=True):
+            for result, other in entrants:
                 tell(f"{case}: turn {turn + 1}/{repeats}, {result.contender}")
-                if (seconds := _ask(each, result, _turn)) is not None:
+                if (seconds := _ask(result, other, _turn)) is not None:
                     result.seconds.append(seconds)
-        for each, result in zip(processes, results, strict=True):
-            peaks = _ask(each, result, _peaks)
-            result.peak_megabytes, result.device_peak_megabytes = peaks or (None, None)
+        for result, other in entrants:
+            if peaks := _ask(result, other, _peaks):
+                result.peak_megabytes, result.device_peak_megabytes = peaks
     return results
 
 
@@ -89,21 +84,21 @@ def apart(function: Callable[..., T], *args: Any) -> T:
         return other.submit(function, *args).result()
 
 
-def _ask(other: Executor, result: Result, function: Callable):
-    """The process' answer; None once the contender has failed, the reason being noted."""
+def _ask(result: Timing, other: Executor, function: Callable, *args: Any) -> Any:
+    """The process's answer; None once the contender has failed, with the reason in its result."""
     if result.error is not None:
         return None
     try:
-        answer, result.error = other.submit(_caught, function).result()
-    except Exception as error:  # the process ended
+        answer, result.error = other.submit(_caught, function, *args).result()
+    except Exception as error:  # the process died
         answer, result.error = None, _line(error)
     return answer
 
 
-def _caught(function: Callable) -> tuple[Any, str | None]:
-    """The answer, and the error in a line: a contender that can't run is a row of the table."""
+def _caught(function: Callable, *args: Any) -> tuple[Any, str | None]:
+    """The answer and the error, which becomes a line here since not every exception travels."""
     try:
-        return function(), None
+        return function(*args), None
     except Exception as error:
         return None, _line(error)
 
@@ -117,23 +112,20 @@ _built: Built
 _calls: int
 
 
-def _build(case: Case, contender: Contender) -> float:
-    """In the contender's process: builds it. Returns the seconds until the first call's end."""
+def _build(case: Case, contender: Contender) -> None:
+    """In the contender's process: builds it and chooses how many calls make a turn."""
     global _built, _calls
-    start = time.perf_counter()
-    if contender.startswith("ours") or contender == "openvino":
+    if contender in OURS or contender == "openvino":
         from experiments.benchmark import ours as side
     else:
         from experiments.benchmark import pytorch as side
     _built, _calls = side.build(case, contender), 1
-    _turn()
-    first = time.perf_counter() - start
+    _turn()  # Compiles what isn't compiled yet.
     _calls = 1 + int(MIN_SECONDS / _turn())
-    return first
 
 
 def _turn() -> float:
-    """Seconds a call, over several calls of which only the last is waited for."""
+    """Seconds per call, over several calls of which only the last is waited for."""
     start = time.perf_counter()
     for _ in range(_calls):
         outputs = _built.call()
@@ -144,7 +136,7 @@ def _turn() -> float:
 def _peaks() -> tuple[float, float | None]:
     """Megabytes: the most that this process has held so far, and held on the accelerator."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux; ru_maxrss would count what the parent held when it forked
+    if status.exists():  # Linux, where ru_maxrss would count what the parent held when it forked
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         held = 1024 * int(line.split()[1])
     else:
@@ -152,4 +144,4 @@ def _peaks() -> tuple[float, float | None]:
 
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         held *= 1 if sys.platform == "darwin" else 1024
-    return held / MEGABYTE, _built.device_peak()
+    return held / 1e6, _built.device_peak()

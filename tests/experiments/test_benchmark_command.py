@@ -7,11 +7,10 @@ import tyro
 
 import fcn_keras
 from experiments.benchmark import __main__ as benchmark
-from experiments.benchmark import case as cases
-from experiments.benchmark import files, workers
-from experiments.benchmark.case import Case
-from experiments.benchmark.costs import Limits, costs
-from experiments.benchmark.roofline import fixed_model
+from experiments.benchmark import compared, data, workers
+from experiments.benchmark.case import PYTORCH, Case
+from experiments.benchmark.costs import costs, fixed_model
+from experiments.benchmark.report import Report
 from fcn_keras.commands import cli
 from fcn_keras.data import Augmentation
 from fcn_keras.data.shapes import write_shapes
@@ -20,14 +19,14 @@ TINY = ("--backbone-width", "2", "--head-width", "4", "--sizes", "32", "--repeat
 
 
 def run(monkeypatch, tmp_path, *arguments):
-    """The figures that a command writes."""
+    """The reports that a command writes."""
     path = tmp_path / "figures.json"
     monkeypatch.setattr(sys, "argv", ["benchmark", *map(str, arguments), "--json", str(path)])
     cli.run(benchmark.main, benchmark.Verb, benchmark.__doc__, default=tyro.MISSING)
-    report = json.loads(path.read_text())
-    assert report["verb"] == arguments[0]
-    assert report["machine"]["versions"]["keras"]
-    return report["figures"]
+    record = json.loads(path.read_text())
+    assert record["verb"] == arguments[0]
+    assert record["machine"]["versions"]["keras"]
+    return record["reports"]
 
 
 def small(verb="predict", **options):
@@ -65,12 +64,11 @@ def test_half_precision_halves_the_activations_but_not_the_weights():
     assert half["upscore8"] == full["upscore8"]  # float32 in both
 
 
-def test_the_larger_of_two_times_is_the_least():
-    tenfold, even = Limits(100, 10), Limits(1, 1)
-    memory, compute = costs(fixed_model(small()), 1, False)[:2]
-    assert memory.name == "normalize" and memory.bound(tenfold) == "memory"
-    assert memory.seconds(tenfold) == memory.bytes / 10
-    assert compute.bound(even) == "compute" and compute.seconds(even) == compute.flops
+def test_a_table_has_the_columns_that_have_values():
+    rows = [{"who": "ours", "ms": 1234.56, "turns": [1, 2], "error": None}, {"who": "torch"}]
+    table = Report("times", rows).table()
+    columns = {column.header: list(column.cells) for column in table.columns}
+    assert columns == {"who": ["ours", "torch"], "ms": ["1234.6", ""]}
 
 
 @pytest.mark.torch
@@ -99,20 +97,33 @@ def test_costs_are_those_that_torch_counts(training):
     ("verb", "names"), [("predict", ["ours", "ours-stock"]), ("train", ["ours"])]
 )
 def test_contenders_take_turns(verb, names, monkeypatch, tmp_path, capsys):
-    arguments = (verb, *TINY, "--matrix", "64", "--contenders", *names)
-    (figures,) = run(monkeypatch, tmp_path, *arguments)
-    assert [row["contender"] for row in figures["results"]] == names
-    for row in figures["results"]:
+    arguments = (verb, *TINY, "--contenders", *names)
+    (report,) = run(monkeypatch, tmp_path, *arguments)
+    assert [row["contender"] for row in report["rows"]] == names
+    for row in report["rows"]:
         assert row["error"] is None
-        assert len(row["seconds"]) == 2 and min(row["seconds"]) > 0
-        assert row["median"] == pytest.approx(np.median(row["seconds"]))
-        assert row["first_seconds"] > row["median"] and row["peak_megabytes"] > 50
+        assert len(row["turns"]) == 2 and min(row["turns"]) > 0
+        assert row["ms"] == pytest.approx(np.median(row["turns"]))
+        assert row["peak MB"] > 50
     assert names[-1] in capsys.readouterr().out
+
+
+def test_ours_is_set_beside_the_others():
+    ours = workers.Timing("ours", seconds=[0.1, 0.3, 0.2], peak_megabytes=7.0)
+    torch, broken = (
+        workers.Timing("torch", seconds=[0.4]),
+        workers.Timing("torch-compile", error="x"),
+    )
+    first, second, third = compared.comparison(small(batch=2), [ours, torch, broken])
+    assert (first["ms"], first["min"], first["max"]) == (200, 100, 300)
+    assert first["images/s"] == 10 and first["ours is"] == 1 and first["peak MB"] == 7
+    assert second["ours is"] == 2
+    assert third == {"contender": "torch-compile", "error": "x"}
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("contender", ["torch", "torch-channels-last"])
-@pytest.mark.parametrize("verb", ["predict", "train", "upsample"])
+@pytest.mark.parametrize("verb", ["predict", "train"])
 def test_every_verb_of_torch_runs(verb, contender):
     pytest.importorskip("torch")
     from experiments.benchmark import pytorch
@@ -122,18 +133,6 @@ def test_every_verb_of_torch_runs(verb, contender):
     assert peak() is None or peak() > 0
 
 
-@pytest.mark.slow
-def test_upsampling_is_timed_with_and_without_the_fast_path(monkeypatch, tmp_path):
-    figures = run(
-        monkeypatch, tmp_path, "upsample", "--strides", 2, "--size", 8, "--num-classes", 3,
-        "--repeats", 1, "--contenders", "ours", "ours-stock-upsampling",
-    )  # fmt: skip
-    assert [case["case"]["stride"] for case in figures] == [2]
-    # Three passes of two operations for 8 x 8 outputs, 2 x 2 taps and 3 x 3 classes.
-    assert figures[0]["flops"] == 3 * 2 * 64 * 4 * 9
-    assert all(row["median"] > 0 for row in figures[0]["results"])
-
-
 def test_a_contender_that_fails_is_a_row():
     (result,) = workers.compare(small(num_classes=0), ["ours"], repeats=2)
     assert result.error.startswith("InputError: num_classes=0 is not possible")
@@ -141,24 +140,29 @@ def test_a_contender_that_fails_is_a_row():
 
 
 def test_only_what_is_installed_takes_part(monkeypatch):
-    monkeypatch.setattr(cases, "installed", lambda package: package == "torch")
-    assert cases.contenders("predict", ()) == ("ours", *cases.PYTORCH)
-    monkeypatch.setattr(cases, "installed", lambda package: False)
-    assert cases.contenders("predict", ()) == ("ours",)
+    monkeypatch.setattr(compared, "installed", lambda *packages: packages == ("torch",))
+    assert compared.available(training=False) == ("ours", *PYTORCH)
+    monkeypatch.setattr(compared, "installed", lambda *packages: True)
+    assert compared.available(training=False)[-2:] == ("onnxruntime", "openvino")
+    assert compared.available(training=True) == ("ours", *PYTORCH)
+    monkeypatch.setattr(compared, "installed", lambda *packages: False)
+    assert compared.available(training=False) == ("ours",)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("training", ["--training", "--no-training"])
 def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
-    arguments = ("roofline", *TINY, "--matrix", "64", training)
-    (figures,) = run(monkeypatch, tmp_path, *arguments)
-    rows = {row["name"]: row for row in figures["layers"]}
+    (report,) = run(monkeypatch, tmp_path, "roofline", *TINY, training)
+    rows = {row["layer"]: row for row in report["rows"]}
     assert {"normalize", "block1_conv1", "fc6", "upscore8"} <= rows.keys()
     assert ("update" in rows) == (training == "--training")
-    for row in rows.values():
-        assert row["intensity"] == row["flops"] / row["bytes"]
-        assert row["seconds"] is None or row["seconds"] > 0
-    assert rows["fc6"]["seconds"]
+    flops, bandwidth = report["about"]["flops_per_second"], report["about"]["bytes_per_second"]
+    assert rows["fc6"]["least ms"] == pytest.approx(
+        max(1e12 * rows["fc6"]["GFLOP"] / flops, 1e9 * rows["fc6"]["MB"] / bandwidth)
+    )
+    assert rows["fc6"]["alone ms"] > 0
+    total = rows.pop("total")
+    assert total["GFLOP"] == pytest.approx(sum(row["GFLOP"] for row in rows.values()))
     assert "total" in capsys.readouterr().out
 
 
@@ -166,15 +170,12 @@ def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
 def shapes(tmp_path):
     root = tmp_path / "shapes"
     write_shapes(root, train=4, val=2, size=48)
-    return files.Data(dataset="shapes", data_dir=root, batch=2, size=32, samples=6, seconds=0.2)
+    return data.Data(dataset="shapes", data_dir=root, batch=2, size=32, samples=6, seconds=0.2)
 
 
 def test_steps_of_a_batch_are_timed(shapes):
-    steps = files.stages(shapes)
-    assert list(steps) == [
-        "decode image", "decode mask", "RandomScale", "PadIfNeeded", "RandomCrop", "HorizontalFlip",
-        "other", "stack",
-    ]  # fmt: skip
+    steps = data.stages(shapes)
+    assert list(steps) == ["decode image", "decode mask", "augment", "stack"]
     assert all(0 < ms < 1000 for ms in steps.values())
 
 
@@ -191,13 +192,13 @@ def test_torch_is_fed_the_same_crops(shapes):
 
 
 def test_batches_per_second_are_counted(shapes):
-    assert files.rate(shapes, "ours", workers=0) > 1
+    assert data.rate(shapes, "ours", workers=0) > 1
 
 
 @pytest.mark.slow
 def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
-    (figures,) = run(monkeypatch, tmp_path, "startup", *TINY)
-    starts = {row["start"]: row for row in figures["starts"]}
+    (report,) = run(monkeypatch, tmp_path, "startup", *TINY)
+    starts = {row["start"]: row for row in report["rows"]}
     first, second = (starts[f"ours, {which} with a cache"] for which in ("first", "second"))
     assert second["first result"] < first["first result"]
     assert second["total"] > second["import"] + second["load"] + second["first result"]
@@ -207,7 +208,6 @@ def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (("predict", "--sizes", 50), "--sizes 50: give multiples of 32"),
-        (("upsample", "--size", 30, "--strides", 8), "--size 30: give a multiple of the stride 8"),
         (("predict", "--repeats", 0), "--repeats 0: give at least 1"),
         (("train", "--contenders", "onnxruntime"), "--contenders onnxruntime can't train"),
         (("train", "--contenders", "openvino"), "--contenders openvino can't train"),

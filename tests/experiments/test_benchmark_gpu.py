@@ -43,22 +43,28 @@ def test_scopes_of_instructions_name_the_layer():
 
 def test_the_largest_batch_is_the_last_that_ran(monkeypatch):
     def compare(case, contenders, repeats, tell):
-        fits = case.batch <= 12
-        result = workers.Result(contenders[0], seconds=[0.1] if fits else [])
-        result.error = None if fits else "out of memory"
-        return [result]
+        if case.batch > 12:
+            return [workers.Timing(contenders[0], error="out of memory")]
+        return [workers.Timing(contenders[0], seconds=[0.1], peak_megabytes=5.0 * case.batch)]
 
     monkeypatch.setattr(workers, "compare", compare)
-    tried = compared.largest(Case(verb="train", batch=2), "ours", 100, print)
-    errors = [(2, None), (4, None), (8, None), (16, "out of memory")]
-    assert [(batch, result.error) for batch, result in tried] == errors
-    tried = compared.largest(Case(verb="predict", batch=4), "ours", 8, print)
-    assert [batch for batch, _ in tried] == [4, 8]
+
+    def row(batch, **options):
+        verb = compared.Largest(contenders=("ours",), **options)
+        return verb.report(Case(verb="train", batch=batch), print).rows[0]
+
+    found = row(2, limit=100)
+    assert found["largest batch"] == 8 and found["then"] == "out of memory"
+    assert found["images/s"] == 80 and found["peak MB"] == 40
+    found = row(4, limit=8)
+    assert found["largest batch"] == 8 and found["then"] == "limit of 8"
+    found = row(16)
+    assert found["largest batch"] == 0 and found["then"] == "out of memory"
 
 
 @pytest.mark.slow
 def test_the_script_runs_small_on_any_machine(tmp_path):
-    small = "--backbone-width 2 --head-width 4 --sizes 32 --repeats 1 --matrix 64 --batches 2"
+    small = "--backbone-width 2 --head-width 4 --sizes 32 --repeats 1 --batches 2"
     data = {"WORKERS": "0", "DATA_OPTIONS": "--seconds 0.5", "LIMIT": "2"} | {
         "CONTENDERS": "ours torch" if importlib.util.find_spec("torch") else "ours"
     }
@@ -74,7 +80,8 @@ def test_the_script_runs_small_on_any_machine(tmp_path):
     names = "train predict fed profile-train profile-predict roofline largest-train largest-predict"
     for name in names.split():
         report = json.loads((tmp_path / f"{name}.json").read_text())
-        assert report["figures"] and report["machine"]["device"], name
-    fed = json.loads((tmp_path / "fed.json").read_text())["figures"][0]
-    rates = fed["images_per_second"]
-    assert 0 < fed["share"] == pytest.approx(rates["fed"] / rates["resident"])
+        assert report["reports"] and report["machine"]["device"], name
+    resident, fed = json.loads((tmp_path / "fed.json").read_text())["reports"][0]["rows"]
+    assert (resident["batches"], fed["batches"]) == ("resident", "fed")
+    share = fed["images/s"] / resident["images/s"]
+    assert 0 < fed["% of resident"] == pytest.approx(100 * share)
