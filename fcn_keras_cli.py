@@ -1,7 +1,7 @@
 """The ``fcn-keras`` command: chooses the backend, then hands over to ``fcn_keras.commands``.
 
-It is no part of the package, since importing anything of the package runs its ``__init__``, which
-imports Keras: the backend must be set before, and help, versions and mistyped options need neither
+It is not part of the package, since importing anything from there runs the ``__init__``, which
+imports Keras: the backend must be set first, and help, versions and mistyped options need neither
 Keras nor JAX.
 """
 
@@ -20,12 +20,12 @@ COMMANDS = {
     "train": "train a model on a data set",
     "evaluate": "score a model on a data set, each image at its own size",
     "predict": "segment photos and videos",
-    "demo": "try models on photos, on a page of this machine",
+    "demo": "try models on photos, on a page served by this machine",
     "export": "write a model in another format, with a proof that it computes the same",
-    "data": "fetch, check and look at a data set",
+    "data": "download, check and look at a data set",
     "convert": "turn torchvision's VGG16 into weights for every FCN",
     "summarize": "compare training runs",
-    "doctor": "describe and test this installation, for a report of a problem",
+    "doctor": "describe and test this installation, for a bug report",
 }
 # Packages whose __init__ imports Keras, JAX or more, which parsing the options doesn't need. Those
 # further down import from those further up.
@@ -54,13 +54,13 @@ def main(command: str | None = None) -> None:
         importlib.import_module(f"fcn_keras.commands.{command}").run()
     except KeyboardInterrupt:
         stopped()
-    except BrokenPipeError:  # the reader of the output left early, as `head` does
+    except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def program(command: str) -> str:
-    """How the user calls `command`, seen from how this one was called."""
+    """How the user calls `command`, judging by how this one was called."""
     if _installed:
         return f"fcn-keras {command}"
     if command == "convert":

@@ -12,8 +12,8 @@ class InputError(ValueError):
     """Bad input: a file, argument or option that can't be used as given.
 
     The message is one line that names the file or argument, the value found, and the fix. The
-    command-line programs print it after ``error:`` and exit with status 2. Whatever a file's names
-    and values bring along, it is printable and of at most `MAX_MESSAGE` characters.
+    command-line programs print it after ``error:`` and exit with status 2. Whatever names and
+    values from a file it contains, it is printable and at most `MAX_MESSAGE` characters long.
     """
 
     def __init__(self, message: str):

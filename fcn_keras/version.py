@@ -1,3 +1,3 @@
-"""The version, apart from the package's ``__init__``: saying it needs no Keras."""
+"""The version, in a module of its own, so that printing it doesn't import Keras."""
 
 __version__ = "0.2.0"

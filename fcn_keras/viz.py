@@ -44,7 +44,7 @@ def panel(
     classes: ClassTable,
     path: str | PathLike,
 ) -> None:
-    """Draws a row a sample, image | truth | prediction, and a legend of the classes that occur.
+    """Draws a row for each sample, image | truth | prediction, and a legend of their classes.
 
     Args:
         images: uint8 ``(H, W, 3)`` each; sizes may differ.

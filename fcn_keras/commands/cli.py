@@ -28,7 +28,7 @@ Backend = Literal["jax", "tensorflow", "torch"]
 Model = Annotated[
     tyro.conf.Positional[Path],
     tyro.conf.arg(metavar="MODEL"),
-    Doc("The .keras file, a compact .safetensors file, or voc2012, which the package carries."),
+    Doc("A .keras file, a compact .safetensors file, or voc2012, which ships with the package."),
 ]
 
 
@@ -39,7 +39,7 @@ class Options:
     backend: Backend = "jax"
     """Keras backend. KERAS_BACKEND sets it too."""
     debug: bool = False
-    """Show the traceback of an error instead of its one line."""
+    """Show the traceback of an error, not just one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +51,15 @@ class DataOptions(Options):
 
 
 def console(quiet: bool = False) -> Console:
-    """The standard output, where names from files are text and not markup."""
+    """Standard output without markup, so that names from files print as they are."""
     return Console(markup=False, highlight=False, quiet=quiet)
 
 
 def run(main: Callable[[Any], None], options: Any, description: str, default: Any = None) -> None:
     """Parses the command line into `options` and calls ``main(options)``.
 
-    Errors end in one line on the standard error: bad input with status 2, what can't be read or
-    written with 1, Ctrl-C with 130.
+    An error becomes one line on standard error. The exit status is 2 for bad input, 1 for files
+    that can't be read or written, and 130 for Ctrl-C.
 
     Args:
         main: The command.
@@ -86,7 +86,7 @@ def run(main: Callable[[Any], None], options: Any, description: str, default: An
 
 
 def describe(error: Exception) -> str:
-    """The error in one line; the system's own with the file's name first."""
+    """The error in one line; an error of the system begins with the file's name."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return next(iter(str(error).splitlines()), type(error).__name__)
@@ -135,7 +135,7 @@ def _keep_compiled_programs() -> None:
     """Makes JAX cache compiled programs in the user's cache folder, for a quicker second start.
 
     JAX's own variables take precedence: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
     """
     if os.environ["KERAS_BACKEND"] != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return

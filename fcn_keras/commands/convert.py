@@ -2,7 +2,7 @@
 
 The 13 convolutions keep their names' order; the first two linear layers become fc6 (7x7) and
 fc7 (1x1). Pass the result as weights="vgg16.weights.h5", or to fcn_keras.weights.load_weights.
-timm's and Keras' VGG16 convert as well. Torch isn't needed.
+timm's and Keras' VGG16 convert as well. PyTorch isn't needed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Options(cli.Options):
     inspect: bool = False
     """Print what the file holds."""
     download: bool = False
-    """Fetch the file into the cache, or use it there."""
+    """Download the file into the cache, unless it is there."""
     backbone: Backbone = "vgg16"
     """Which of torchvision's VGGs --download fetches."""
     url: str | None = None
     """Where --download fetches from instead."""
     head_width: int = 4096
-    """Leave out fc6 and fc7 of another width."""
+    """Leave out fc6 and fc7 if their width differs."""
 
 
 def main(options: Options) -> None:
-    """Fetches, lists and converts a file, as asked."""
+    """Downloads, lists and converts a file, as the options say."""
     from fcn_keras.weights import convert, read_tensors
     from fcn_keras.weights.published import check_hash
     from fcn_keras.weights.report import show, table
@@ -64,12 +64,12 @@ def _source(options: Options) -> Path:
 
     if options.download:
         if options.file is not None:
-            raise InputError(f"{options.file} is named beside --download: leave one of them out")
+            raise InputError(f"{options.file} is given along with --download: leave one out")
         url = options.url or URLS[options.backbone]
         with bar(cli.console(), url, transfer=True) as update:
             return fetch_weights(url, update)
     if options.file is None:
-        raise InputError("no file is named: name a checkpoint, or give --download")
+        raise InputError("no file is given: name a checkpoint, or add --download")
     if not (options.out or options.inspect):
         raise InputError(f"nothing to do: add --out NAME.weights.h5 or --inspect to {options.file}")
     return options.file

@@ -1,4 +1,4 @@
-"""Fetch or convert a data set, check its files, and look at what the network will see of it."""
+"""Download or convert a data set, check its files, and look at what the network will see."""
 
 import json
 import shlex
@@ -20,8 +20,8 @@ from fcn_keras_cli import program
 if TYPE_CHECKING:
     from fcn_keras.data.check import SplitReport
 
-SMALL_VIEW = 4  # photos so many crops wide and high show the network little of themselves
-START = "voc2012"  # the trained model that the package carries
+SMALL_VIEW = 4  # a crop shows too little of photos that are this many crops wide and high
+START = "voc2012"  # the trained model that ships with the package
 PASSED = ("images", "classes", "unlabelled", "overlap", "crowd", "link", "overwrite")
 
 console = cli.console()
@@ -40,7 +40,7 @@ class Check(cli.DataOptions):
     show: int = 50
     """Print at most this many problems."""
     picture: Path | None = None
-    """Draw samples with their masks over them into this file, e.g. check.png."""
+    """Draw samples with their masks on top into this file, e.g. check.png."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Browse(cli.DataOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Download(cli.Options):
-    """Fetch and unpack official archives; one that broke off is resumed."""
+    """Download and unpack official archives; an interrupted download is resumed."""
 
     archives: tyro.conf.Positional[tuple[Literal["voc2012", "sbd"], ...]] = ("voc2012", "sbd")
     """voc2012 (2.0 GB) and sbd (1.4 GB, adds the trainaug split)."""
@@ -73,30 +73,29 @@ class Download(cli.Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Convert(cli.Options):
-    """Turn annotation files of another program into a folder for --dataset folder."""
+    """Turn another program's annotation files into a folder for --dataset folder."""
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE")]
     """The annotation file, or the folder that the program saved or exported."""
     from_: Annotated[Format, tyro.conf.arg(name="from")]
-    """Whose format it is: CVAT's is "CVAT for images 1.1", YOLO's is that of segmentation, VOC's is
-    pictures of classes."""
+    """The format: cvat is "CVAT for images 1.1", yolo is polygons, voc is pictures of classes."""
     out: Path
     """Data folder to write, such as mydata."""
     images: Path | None = None
-    """Folder of the photos, if they aren't near the annotations."""
+    """Folder of the photos, if they aren't beside the annotations."""
     classes: Path | None = None
-    """File that chooses, merges and colours classes: docs/data.md has the form of its lines."""
+    """File that chooses, merges and colours classes; docs/data.md describes its lines."""
     unlabelled: Unlabelled = "background"
-    """What pixels without an object are."""
+    """What pixels outside of all objects become."""
     overlap: Overlap | None = None
-    """Which of two objects is on top. Default: later for labelme and cvat, smaller for coco and
-    yolo."""
+    """Which of two overlapping objects is on top. Default: later for labelme and cvat, smaller for
+    coco and yolo."""
     crowd: Crowd = "class"
-    """Whether COCO's crowd areas are their class, under all else, or void."""
+    """What COCO's crowd areas become: their class, below all other objects, or void."""
     link: bool = False
     """Link to the photos rather than copy them."""
     overwrite: bool = False
-    """Replace files that are there with other contents; otherwise they stay."""
+    """Replace existing files whose contents differ; otherwise they are kept."""
 
 
 def check(options: Check) -> None:
@@ -127,7 +126,7 @@ def check(options: Check) -> None:
     if options.picture:
         first = next(iter(sources.values()))
         save_image(options.picture, overlay_sheet(first, skip={p.sample for p in report.problems}))
-        console.print(f"wrote {options.picture}: see that the colours lie on the right things")
+        console.print(f"wrote {options.picture}: check that the colours are on the right objects")
     if options.dataset == "folder" and not report.problems:
         suggest_training(options, sources)
     if options.json:
@@ -138,7 +137,7 @@ def check(options: Check) -> None:
 
 
 def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
-    """Prints the command that trains on this folder, and what its recipe makes of the photos."""
+    """Prints the command that trains on this folder, and what it derives from the photos."""
     from fcn_keras.data.photos import survey
     from fcn_keras.recipes import load_recipe
 
@@ -147,7 +146,7 @@ def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
     if min(photos.height, photos.width) > SMALL_VIEW * config.crop_size:
         console.print(
             f"Warning: the photos are about {photos.width} x {photos.height} pixels, of which a "
-            f"crop of {config.crop_size} sees a small part; shrink photos and masks (these by "
+            f"crop of {config.crop_size} shows a small part; shrink photos and masks (masks by "
             f"nearest neighbour) to about {2 * config.crop_size} pixels a side",
             soft_wrap=True,
         )
@@ -188,7 +187,7 @@ def browse(options: Browse) -> None:
 
 
 def download(options: Download) -> None:
-    """Fetches and unpacks the archives."""
+    """Downloads and unpacks the archives."""
     from fcn_keras.commands.progress import bar
     from fcn_keras.data.archives import fetch
 
@@ -199,7 +198,7 @@ def download(options: Download) -> None:
 
 
 def convert(options: Convert) -> None:
-    """Converts annotation files, and says what became of them."""
+    """Converts annotation files and prints a summary."""
     from fcn_keras.commands.progress import bar
     from fcn_keras.data import annotations
 
@@ -215,7 +214,7 @@ def convert(options: Convert) -> None:
     lines += [f"left out: {name}: {count}" for name, count in report.skipped.items()]
     if report.left_out:
         listed = ", ".join(f"{name} {count}" for name, count in report.left_out.items())
-        lines.append(f"left out, in no line of {options.classes}: {listed}")
+        lines.append(f"left out, on no line of {options.classes}: {listed}")
     if report.empty:
         fate = "all background" if options.unlabelled == "background" else "left out"
         lines.append(
@@ -223,8 +222,8 @@ def convert(options: Convert) -> None:
         )
     if report.kept:
         lines.append(
-            f"Warning: {len(report.kept)} files differ from these annotations and stayed, such as "
-            f"{report.kept[0]}; --overwrite replaces them"
+            f"Warning: {len(report.kept)} files differ from these annotations and were kept, such "
+            f"as {report.kept[0]}; --overwrite replaces them"
         )
     check = f"{program('data')} check --dataset folder --data-dir {shlex.quote(str(options.out))}"
     lines.append(f"To check them:\n  {check} --picture check.png")
@@ -233,7 +232,7 @@ def convert(options: Convert) -> None:
 
 
 def main(options: Check | Browse | Convert | Download) -> None:
-    """Does what the subcommand says."""
+    """Runs the subcommand."""
     match options:
         case Check():
             check(options)

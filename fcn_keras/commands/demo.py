@@ -1,4 +1,4 @@
-"""Opens a page on this machine to try models on photos."""
+"""Opens a page on this machine for trying models on photos."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def main(options: Options) -> None:
     """Serves the page until Ctrl-C."""
     if importlib.util.find_spec("gradio") is None:
         raise InputError('the page needs Gradio: pip install "fcn-keras[demo]"')
-    # Gradio reads these when it is imported: nothing is sent anywhere.
+    # Gradio reads these when it is imported; with them it sends nothing anywhere.
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     from fcn_keras import pretrained
-    from fcn_keras.commands.demo_page import Page
+    from fcn_keras.commands.demo_page import Demo
     from fcn_keras.inference import Segmenter
 
     segmenters = {str(path): Segmenter(path) for path in options.models or (pretrained.find(),)}
-    page = Page(segmenters)
+    page = Demo(segmenters)
     cli.console().print(f"http://{options.host}:{options.port} (Ctrl-C ends it)", soft_wrap=True)
     page.serve(options.host, options.port)
 

@@ -14,11 +14,11 @@ from fcn_keras.export.proof import PHOTOS
 from fcn_keras.inference import Segmentation, Segmenter
 
 UPLOAD = "20mb"
-HOUR = 3600  # uploads are deleted after so many seconds
+HOUR = 3600  # uploads are deleted after this many seconds
 FONTS = ("system-ui", "sans-serif")
 
 
-class Page:
+class Demo:
     """A Gradio page over some models.
 
     Args:
@@ -47,7 +47,7 @@ class Page:
                 footer_links=[],
             )
         except OSError as error:
-            raise InputError(f"port={port} on host={host} can't be had: {error}") from error
+            raise InputError(f"port={port} on host={host} is not available: {error}") from error
 
     def close(self) -> None:
         """Ends the server and removes its files."""
@@ -93,7 +93,7 @@ class Page:
     def _show(self, found: Segmentation | None, opacity: float) -> tuple:
         if found is None:
             return None, None, None, gr.DownloadButton(interactive=False)
-        # A folder for each, since the file's name is what the browser gives the download.
+        # A folder for each, since browsers name the download after the file.
         path = Path(tempfile.mkdtemp(dir=self._folder.name)) / "classes.png"
         found.save(path)
         confidence = np.round(255 * found.confidence).astype(np.uint8)

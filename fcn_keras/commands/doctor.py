@@ -1,4 +1,4 @@
-"""Reports versions, devices, caches and data, and tests the installation: text for an issue."""
+"""Reports versions, devices, caches and data, and tests the installation, for an issue."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ from fcn_keras.commands import cli
 PACKAGE = "fcn-keras"
 # Extras for developers only.
 DEVELOPMENT = ("docs", "test")
-# What users set for these programs; other environment variables may be private.
+# Variables that affect these programs; others may be private.
 VARIABLES = (
     *("KERAS_BACKEND", "KERAS_HOME", "FCN_KERAS_LEAVE_PROCESS", "XDG_CACHE_HOME"),
     *("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"),
@@ -80,7 +80,7 @@ def _installation() -> Iterator[tuple[str, str]]:
 
 
 def _packages() -> Iterator[tuple[str, str]]:
-    """Everything that the package asks for, and what is installed of its extras."""
+    """The dependencies, and those of the extras that are installed."""
     try:
         lines = importlib.metadata.requires(PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -151,7 +151,7 @@ def _size(count: int) -> str:
 
 
 def _data_sets(data_dir: Path | None) -> Iterator[tuple[str, str]]:
-    """What can be opened in the folder given, the current one and the ``data`` folder in it."""
+    """The data sets in the folder given, the current one, and its subfolder ``data``."""
     from fcn_keras.data.shapes import default_root
 
     if default_root().is_dir():

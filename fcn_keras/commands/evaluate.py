@@ -26,8 +26,8 @@ class Options(cli.DataOptions):
     """Options of evaluation."""
 
     model: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="MODEL")]
-    """The .keras or compact .safetensors file, or voc2012, which the package carries; or several to
-    compare."""
+    """A .keras or compact .safetensors file, or voc2012, which ships with the package. Several are
+    compared."""
     split: str = "val"
     """Split to score."""
     json: Path | None = None
@@ -35,13 +35,13 @@ class Options(cli.DataOptions):
     report: Path | None = None
     """Write a page to this folder: index.html with charts and images."""
     precision: Precision | None = None
-    """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
+    """bfloat16 is faster on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
-    """Images that run together, once padded to one size."""
+    """Images that run together if they are padded to the same size."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
     resize: int | None = None
-    """Resize images and masks to this many pixels a side, as some tutorials do; to compare only."""
+    """Resize images and masks to this many pixels a side, for comparison with tutorials that do."""
     flip: bool = False
     """Average the prediction with that of the mirror image."""
     scales: tuple[float, ...] = (1.0,)
@@ -87,7 +87,7 @@ def main(options: Options) -> None:
 
 
 def _names(paths: tuple[Path, ...]) -> list[str]:
-    """The files' names without ending; with their folders where they are the same."""
+    """The files' names without extension, with their folders where names repeat."""
     names = [path.stem for path in paths]
     if len(set(names)) == len(names):
         return names

@@ -27,8 +27,8 @@ NOT_SCALARS = ("epoch", "step")
 class EventFile:
     """One event file under ``workdir/events``, each event written as it comes.
 
-    tensorboardX's ``SummaryWriter`` hands events to a thread, and waits for it for ever once that
-    has died of a full disk. Here a failure to write is told to `warn`, and the rest is dropped.
+    tensorboardX's ``SummaryWriter`` hands events to a thread, and waits for it forever once a full
+    disk has killed it. Here `warn` is told of a failure to write, and later events are dropped.
     """
 
     def __init__(self, workdir: Path, warn: Callable[[str], None]):
@@ -38,7 +38,7 @@ class EventFile:
         self._write(Event(file_version="brain.Event:2"))
 
     def purge(self, step: int) -> None:
-        """Takes back what earlier files say of `step` and later ones."""
+        """Withdraws what earlier files recorded for `step` and later."""
         self._write(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
     def scalar(self, name: str, value: float, step: int) -> None:
@@ -61,7 +61,7 @@ class EventFile:
             self._failed = True
             self.warn(
                 f"Warning: event files can't be written to {self.path.parent} ({reason(error)}): "
-                "tensorboard will lack what follows."
+                "TensorBoard will not show what follows."
             )
 
 
@@ -75,7 +75,7 @@ def _record(data: bytes) -> bytes:
 class EventReporter(Reporter):
     """Writes losses, scores, rates and times as scalars under ``workdir/events``.
 
-    A resumed run takes back what came after its checkpoint.
+    A resumed run withdraws what was recorded after its checkpoint.
     """
 
     def __init__(self, workdir: Path, warn: Callable[[str], None]):
@@ -90,7 +90,7 @@ class EventReporter(Reporter):
             self._open(step).scalar("step_loss", loss, step)
 
     def epoch(self, row: dict, scores: Scores, best: bool) -> None:
-        file = self._open(row["step"])  # a resumed run begins with the validation it still owed
+        file = self._open(row["step"])  # a resumed run begins with a validation that was still due
         for name, value in row.items():
             if name not in NOT_SCALARS:
                 file.scalar(name, value, row["step"])

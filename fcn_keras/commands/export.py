@@ -18,7 +18,7 @@ class Options(cli.Options):
 
     model: cli.Model
     out: Path
-    """The file to write, or a SavedModel's folder; an older one is replaced."""
+    """The file to write, or a SavedModel's folder; an existing one is replaced."""
     format: FormatName | Literal["saved_model"] = "saved-model"
     """What to write: saved-model (TensorFlow), onnx (NAME.onnx), openvino (NAME.xml and NAME.bin),
     litert (NAME.tflite), stablehlo (NAME.stablehlo, for JAX), or compact (NAME.safetensors, with
@@ -29,20 +29,20 @@ class Options(cli.Options):
     """What the file returns for each pixel: its scores, its class as a byte, or its
     probabilities."""
     check: tuple[Path, ...] = ()
-    """Photos to compare on. Default: three of the package's."""
+    """Photos for the comparison. Default: three that ship with the package."""
     quantize: Precision | None = None
-    """Shorter numbers, for onnx, openvino and litert: float16 halves the file, int8 quarters it and
-    computes in int8."""
+    """Quantise (onnx, openvino, litert): float16 halves the file; int8 quarters it and computes in
+    int8."""
     calibrate: tuple[Path, ...] = ()
-    """Photos that show int8 which values occur. Default: three of the package's."""
+    """Photos to calibrate int8 on. Default: three that ship with the package."""
     backend: Literal["jax"] = "jax"
-    """Backend of the model's own side of the comparison."""
+    """Backend that runs the model itself in the comparison."""
 
 
 def main(options: Options) -> None:
-    """Writes the model in the format asked for."""
+    """Writes the model in the chosen format."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # As after Ctrl-C, what was begun is removed.
+    # As with Ctrl-C, unfinished files are removed.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from fcn_keras.export import ExportError, export_model
 

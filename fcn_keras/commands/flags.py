@@ -31,7 +31,7 @@ RENAMED = {"root": "data_dir", "squash": "resize"}
 
 
 def fields(options: typing.Any) -> Iterator[str]:
-    """Names of the fields of a dataclass, of those inside, and of all members of a union."""
+    """Field names of a dataclass, nested ones included, or of all members of a union."""
     for member in typing.get_args(options):
         yield from fields(member)
     if dataclasses.is_dataclass(options):

@@ -62,7 +62,7 @@ class Outputs:
         return self._file(item, ".png" if self.format == "coco" else f".{self.format}")
 
     def finished(self, item: Item, model: Path) -> bool:
-        """Whether all files are there, and are newer than the photo and the model."""
+        """Whether all files exist and are newer than the photo and the model."""
         sources = [model] if isinstance(item.source, str) else [model, item.source]
         try:
             newest = max(path.stat().st_mtime_ns for path in sources)
@@ -89,7 +89,7 @@ class Outputs:
             found.save(self.files(item)[-1])
 
     def write_coco(self, items: list[Item], path: Path) -> None:
-        """Gathers the class ids of all photos that have them in one file of COCO's format."""
+        """Gathers the class ids of all photos that have them in one COCO file."""
         masks = (
             (Path(item.source_name).name, read_mask(self.ids(item), len(self.classes)))
             for item in items

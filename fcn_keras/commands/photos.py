@@ -21,7 +21,7 @@ class Item:
 
     Attributes:
         source: Its path, or its http(s) address.
-        name: The path of its results in the output folder, without ending.
+        name: The path of its results in the output folder, without extension.
     """
 
     source: str | Path
@@ -29,7 +29,7 @@ class Item:
 
     @property
     def is_video(self) -> bool:
-        """Whether its ending is a video's."""
+        """Whether its extension is a video's."""
         return self.source_name.lower().endswith(VIDEO_SUFFIXES)
 
     @property
@@ -39,9 +39,9 @@ class Item:
 
 
 def find(words: Iterable[str], out: Path) -> list[Item]:
-    """The files named, those of folders and their subfolders, and addresses.
+    """The named files, those in named folders and their subfolders, and addresses.
 
-    What is in `out` is left out, since an earlier run may have put it there.
+    Files in `out` are left out, since an earlier run may have written them.
 
     Raises:
         InputError: nothing is named, a folder or pattern has no photos, or a result would overwrite
@@ -49,7 +49,7 @@ def find(words: Iterable[str], out: Path) -> list[Item]:
     """
     items = [item for word in words for item in _find(word, out)]
     if not items:
-        raise InputError("no image is named: name photos, folders of photos, videos or addresses")
+        raise InputError("no image is given: name photos, folders of photos, videos or addresses")
     _check(items, out)
     return items
 
@@ -58,7 +58,7 @@ def shard(items: Sequence[Item], which: str | None) -> Sequence[Item]:
     """The share of one of several machines: ``3/8`` is the third of eight, every eighth item.
 
     Raises:
-        InputError: `which` is no such thing.
+        InputError: `which` is not of that form.
     """
     if which is None:
         return items
@@ -91,7 +91,7 @@ def _inside(folder: Path, out: Path) -> list[Item]:
     if own != folder.resolve():
         found = [path for path in found if own not in path.resolve().parents]
     if not found:
-        raise InputError(f"folder {folder} holds no photos ({', '.join(SUFFIXES)})")
+        raise InputError(f"folder {folder} has no photos ({', '.join(SUFFIXES)})")
     return [Item(path, path.relative_to(folder).with_suffix("")) for path in found]
 
 
@@ -102,7 +102,7 @@ def _check(items: Iterable[Item], out: Path) -> None:
             (out / item.name).parent.resolve()
         ):
             raise InputError(
-                f"--out {out} is the folder of image {item.source.name}: name another one"
+                f"--out {out} is the folder of image {item.source.name}: name another folder"
             )
         other = results.setdefault(item.name, item)
         if other.source != item.source:

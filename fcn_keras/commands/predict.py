@@ -30,13 +30,12 @@ class Options(cli.Options):
     words: Annotated[
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[MODEL] IMAGE...")
     ]
-    """A .keras or compact .safetensors file, or voc2012, which the package carries and takes where
-    none is named; then photos, folders with their subfolders, patterns, videos and http(s)
-    addresses."""
+    """A .keras or compact .safetensors file, or voc2012, the default, which ships with the package;
+    then photos, folders (subfolders included), patterns, videos and http(s) addresses."""
     out: Path = Path("predictions")
     """Folder for NAME.png (class ids) and NAME_overlay.jpg, or NAME_overlay.mp4."""
     classes: Path | None = None
-    """classes.txt with names and colours. Default: those that the model knows."""
+    """classes.txt with names and colours. Default: those stored in the model."""
     alpha: float = 0.4
     """Weight of the class colours in the blend."""
     format: Literal["png", "npy", "json", "coco"] = "png"
@@ -53,13 +52,13 @@ class Options(cli.Options):
     scales: tuple[float, ...] = (1.0,)
     """Average the predictions over these scales of the photo."""
     precision: Precision | None = None
-    """bfloat16 is quicker on accelerators and on CPUs that multiply it. Default: as trained."""
+    """bfloat16 is faster on accelerators and on CPUs that multiply it. Default: as trained."""
     batch_size: int = 1
-    """Batch size: photos of one padded size that run together."""
+    """Batch size: photos that run together if they are padded to the same size."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
     shard: str | None = None
-    """3/8 does the third of eight shares of the list, for as many machines."""
+    """Do one share of the list: 3/8 is the third of eight, for as many machines."""
     overwrite: bool = False
     """Redo photos even if their results are newer than photo and model."""
 
@@ -68,7 +67,7 @@ def main(options: Options) -> None:
     """Segments the inputs, except those that an earlier run finished."""
     from fcn_keras import cpu
     from fcn_keras.commands.outputs import Outputs
-    from fcn_keras.commands.prediction_run import Run
+    from fcn_keras.commands.prediction_run import PredictionRun
     from fcn_keras.inference import Segmenter
     from fcn_keras.storage import locked
 
@@ -102,13 +101,13 @@ def main(options: Options) -> None:
     # Shares of one list may write into one folder.
     lock = contextlib.nullcontext() if options.shard else locked(options.out, "--out")
     with lock:
-        run = Run(segmenter, outputs, console)
+        run = PredictionRun(segmenter, outputs, console)
         run(left)
         if options.format == "coco":
             ending = f"-{options.shard.replace('/', '-of-')}" if options.shard else ""
             outputs.write_coco(items, options.out / f"annotations{ending}.json")
     if len(left) < len(items):
-        console.print(f"{len(items) - len(left)} were finished before; --overwrite does them again")
+        console.print(f"{len(items) - len(left)} were finished before; --overwrite redoes them")
     for line in run.failed:
         print(f"error: {line}", file=sys.stderr)
     if run.failed:
@@ -119,7 +118,7 @@ def split_model(words: Sequence[str]) -> tuple[Path, Sequence[str]]:
     """The model's file, and what to segment.
 
     Raises:
-        InputError: the first word is no model, and the package carries none.
+        InputError: the first word isn't a model, and none ships with the package.
     """
     if words and words[0].endswith(MODEL_SUFFIXES):
         return Path(words[0]), words[1:]
@@ -131,13 +130,13 @@ def split_model(words: Sequence[str]) -> tuple[Path, Sequence[str]]:
 
 
 def carried(model: Any) -> str:
-    """A line about the model that the package carries."""
+    """A line about the model that ships with the package."""
     from fcn_keras.saving import describe
 
     info = describe(model)
     score = info.scores.get("mean_iou")
     told = f", {100 * score:.1f} % mean IoU on {info.dataset} {info.split}" if score else ""
-    return f"No model named: the package's own, of {len(info.classes)} classes{told}."
+    return f"No model named: using the package's own, with {len(info.classes)} classes{told}."
 
 
 def _classes(file: Path | None) -> ClassTable | None:

@@ -1,4 +1,4 @@
-"""A prediction run: photos are read ahead, segmented, and written behind, until Ctrl-C."""
+"""A prediction run: reads photos ahead, segments them, and writes in the background."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def _deferred_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-class Run:
-    """Reads ahead, runs the model and writes behind it.
+class PredictionRun:
+    """Reads ahead, runs the model, and writes in the background; Ctrl-C stops it.
 
     Attributes:
-        failed: A line for each photo that could not be done.
+        failed: A line for each photo that failed.
     """
 
     def __init__(self, segmenter: Segmenter, outputs: Outputs, console: Console):
@@ -98,7 +98,7 @@ class Run:
         yield from waiting
 
     def _batches(self, read: Iterator[tuple]) -> Iterator[list]:
-        """Photos that were read, some together so that those of one size are among them."""
+        """Lists of photos that were read, long enough for some to have the same size."""
         size = 4 * self.segmenter.batch_size if self.segmenter.batch_size > 1 else 1
         batch = []
         for item, future in read:
@@ -121,7 +121,7 @@ class Run:
             found = cast(
                 "list[Segmentation]", self.segmenter.segment([image for _, image in photos])
             )
-        except InputError:  # one by one, to name it
+        except InputError:  # one by one, to find the one that fails
             for item, image in photos:
                 with self._noting(item):
                     self._write(item, self.segmenter.segment(image))
@@ -136,10 +136,10 @@ class Run:
         self._settle(2 * WRITERS)
 
     def _settle(self, most: int) -> None:
-        """Waits until at most so many photos are still being written."""
+        """Waits until at most `most` photos are still being written."""
         while len(self.writing) > most:
             _, future = self.writing.popleft()
-            future.result()  # what can't be written ends the run
+            future.result()  # a result that can't be written ends the run
 
     def _video(self, item: Item) -> None:
         (target,) = self.outputs.files(item)
@@ -155,7 +155,7 @@ class Run:
 
     @contextlib.contextmanager
     def _noting(self, item: Item) -> Iterator[None]:
-        """A photo that can't be read or run is named at the end."""
+        """Notes a photo that can't be read or run, to name it at the end."""
         try:
             yield
         except SaveError:

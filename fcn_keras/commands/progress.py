@@ -24,7 +24,7 @@ from rich.text import Text
 def bar(
     console: Console, description: str, *, transfer: bool = False
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Gives ``update(done, total)``; with `transfer` they are bytes.
+    """Yields ``update(done, total)``; with `transfer` they are bytes.
 
     Shows nothing where the output is not a terminal.
     """

@@ -21,7 +21,7 @@ MOST_ERROR = 1e-4
 
 
 class Failed(Exception):
-    """A result is not what it must be."""
+    """A result is wrong."""
 
 
 def run_tests(failed: list[str], debug: bool = False) -> Iterator[tuple[str, str]]:
@@ -35,7 +35,7 @@ def run_tests(failed: list[str], debug: bool = False) -> Iterator[tuple[str, str
         begin = time.perf_counter()
         try:
             outcome = f"ok, {test()}"
-        except Exception as error:  # whatever is wrong with an installation is what it looks for
+        except Exception as error:  # any error means that the installation is broken
             if debug:
                 traceback.print_exc()
             failed.append(name)

@@ -25,7 +25,7 @@ class Options(cli.Options):
     """Options of the summary."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders; a folder of runs stands for all in it."""
+    """Run folders, or folders of runs, which stand for all runs in them."""
     out: Path = Path("summary.png")
     """Picture of the runs' curves."""
 
@@ -58,7 +58,7 @@ def folders(path: Path) -> list[Path]:
         return [path]
     found = sorted(log.parent for log in path.glob("*/log.csv"))
     if not found:
-        raise InputError(f"run {path} has no config.json, and no run folder is in it")
+        raise InputError(f"run {path} has no config.json and no run folders in it")
     return found
 
 

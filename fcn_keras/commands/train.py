@@ -21,7 +21,7 @@ def run() -> None:
     """The command."""
     recipe, data_dir = scan("--recipe", "shapes"), scan("--data-dir", "")
     if recipe.endswith(".py"):
-        load_package()  # a recipe of the user's own may import anything
+        load_package()  # the user's own recipe may import anything
     try:
         default = defaults(recipe, Path(data_dir) if data_dir else None)
     except InputError as error:

@@ -30,7 +30,7 @@ class Options(cli.Options):
     resume: bool = False
     """Continue the run in --workdir, or the recipe's newest one under runs/."""
     distributed: bool = False
-    """Join other processes that train together; docs/devices.md says how to start them."""
+    """Train together with other processes; docs/devices.md says how to start them."""
 
     data: OmitArgPrefixes[DataConfig]
     model: OmitArgPrefixes[ModelConfig]
@@ -38,7 +38,7 @@ class Options(cli.Options):
     run: OmitArgPrefixes[RunConfig]
 
     def __post_init__(self):
-        _ = self.config  # refuses bad values before anything heavy is imported
+        _ = self.config  # refuses bad values before anything slow is imported
 
     @property
     def config(self) -> TrainConfig:
@@ -48,7 +48,7 @@ class Options(cli.Options):
 
 
 def defaults(recipe: str, data_dir: Path | None = None) -> Options:
-    """The options that run a recipe as it is, on `data_dir` if its settings follow from the photos.
+    """The options that run a recipe unchanged; some recipes derive settings from `data_dir`.
 
     Raises:
         InputError: there is no such recipe, or the folder can't be used.

@@ -74,12 +74,12 @@ def train_and_show(options: Options) -> None:
         name = signal.Signals(stopped.signal).name
         again = _resume_command(options, workdir)
         _leave(
-            f"Stopped by {name} after step {stopped.step}, which is saved. To go on:\n  {again}",
+            f"Stopped by {name} after step {stopped.step}, which is saved. To continue:\n  {again}",
             128 + stopped.signal,
         )
     except KeyboardInterrupt:
         again = _resume_command(options, workdir)
-        _leave(f"Stopped at once. To go on from the last checkpoint:\n  {again}", 130)
+        _leave(f"Stopped at once. To continue from the last checkpoint:\n  {again}", 130)
     except (InputError, OSError) as error:
         if jax.process_count() == 1 or options.debug:
             raise
@@ -89,13 +89,13 @@ def train_and_show(options: Options) -> None:
         if jax.process_count() == 1 or options.debug:
             raise
         reason = str(error).splitlines()[0]
-        _leave(f"error: another process ended ({reason}): start all again with --resume", 1)
+        _leave(f"error: another process ended ({reason}): restart all of them with --resume", 1)
     if jax.process_index() == 0:
         _finish(config, result, reporter, events, console)
 
 
 def _silence_orbax() -> None:
-    """Leaves out its many lines about a failed write: the error says it in one."""
+    """Silences its many lines about a failed write, which the error reports in one."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = lambda _: None

@@ -1,6 +1,6 @@
 """Algorithms for JAX on a CPU, where XLA's own are slow.
 
-The layers choose them by themselves, and results differ from the stock layers' by rounding only.
+The layers choose them automatically, and results differ from the stock layers' by rounding only.
 `turn_off` disables some of them, for comparison. `prepare` makes the settings that affect the whole
 process; importing the package doesn't call it.
 """

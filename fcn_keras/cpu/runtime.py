@@ -19,7 +19,7 @@ _CPU_OPTIONS = {
         "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"
     ),
     # The default computes early whatever it can, such as the transforms of all kernels: at 480x480
-    # FCN-8s then needs 530 MB beside weights and outputs instead of 210.
+    # FCN-8s then needs 530 MB besides weights and outputs instead of 210.
     "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
 }
 

@@ -13,7 +13,7 @@ from fcn_keras.data.traits import HASH_SIDE, Traits
 MOSTLY_VOID = 0.5
 ONE_CLASS = 0.99
 BLENDED = 0.2  # 0.04 at most in VOC and CamVid, 0.5 once their edges are smoothed
-UNTURNED = 0.2  # one of 40 looks so by chance
+UNTURNED = 0.2  # one in 40 looks like this by chance
 ALIKE = 4  # places of 64; frames of CamVid's two splits differ in 8 at least, VOC's photos in 11
 
 
@@ -45,7 +45,7 @@ def _classes(classes: ClassTable, pixels: np.ndarray, void_pixels: int) -> Itera
         yield f"classes in no mask: {', '.join(absent)}; check the order in classes.txt"
     if void_pixels > MOSTLY_VOID * (labelled + void_pixels):
         share = 100 * void_pixels / (labelled + void_pixels)
-        yield f"{share:.0f} % of all pixels are void, which training leaves out"
+        yield f"{share:.0f} % of all pixels are void, which training ignores"
     most = int(pixels.argmax())
     if labelled and len(classes) > 1 and pixels[most] > ONE_CLASS * labelled:
         yield (
@@ -64,8 +64,8 @@ def _masks(classes: ClassTable, samples: dict[str, Traits]) -> Iterator[str]:
     if len(blended) > len(shares) / 2:
         yield (
             f"{len(blended)} masks have thin lines of other classes between two classes, such as "
-            f"{blended[0]}: their edges look smoothed; save them without, and resize "
-            "masks by nearest neighbour"
+            f"{blended[0]}: their edges look smoothed; save them without smoothing, and "
+            "resize masks by nearest neighbour"
         )
     turned = [name for name, one in samples.items() if one.fits_stored is not None]
     stored = [name for name in turned if samples[name].fits_stored]
@@ -87,7 +87,7 @@ def _masks(classes: ClassTable, samples: dict[str, Traits]) -> Iterator[str]:
         by_ids, by_color = coded["ids"], coded["colours"]
         yield (
             f"{len(by_ids)} masks are read by class ids, such as {by_ids[0]}, and {len(by_color)} "
-            f"by colour, such as {by_color[0]}; see that both are meant"
+            f"by colour, such as {by_color[0]}; check that both are intended"
         )
 
 

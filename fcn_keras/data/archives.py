@@ -79,14 +79,14 @@ def unpack(archive: str | Path, folder: str | Path) -> list[Path]:
             return _place(scratch, folder)
         except InputError:
             raise
-        except Exception as error:  # tarfile and the decompressors raise many kinds
+        except Exception as error:  # tarfile and the decompressors raise many kinds of errors
             raise InputError(f"archive {archive} can't be unpacked: {reason(error)}") from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _require_plain(entry: tarfile.TarInfo) -> None:
-    """Links are refused whatever they point to: through them later entries leave the folder."""
+    """Refuses links, whatever they point to: later entries could leave the folder through them."""
     name = ascii(entry.name)[1:-1][:100]
     if not (entry.isreg() or entry.isdir()):
         raise tarfile.TarError(f"{name} is neither a plain file nor a folder")

@@ -86,10 +86,10 @@ class OwnAugmentation:
     """The user's own augmentation in place of ours.
 
     Attributes:
-        transform: Called as ``transform(image=..., mask=...)``, gives a dict of both. If it has
+        transform: Called as ``transform(image=..., mask=...)``, returns a dict of both. If it has
             `set_random_state` or `set_random_seed`, as `albumentations.Compose` and its successor
             have, it is seeded for each sample; otherwise batches aren't reproducible.
-        crop_size: Height and width that it must give, in pixels.
+        crop_size: Height and width that it must return, in pixels.
     """
 
     transform: Callable[..., dict]
@@ -127,7 +127,7 @@ class OwnAugmentation:
 @lru_cache(maxsize=64)
 def _compose(options: Augmentation, thread: int) -> Any:
     """The `albumentations.Compose` of one thread: it holds random state that can't be shared."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it looks for updates online
     import albumentations as A
     import cv2
 

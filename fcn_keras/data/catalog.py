@@ -71,7 +71,7 @@ def open_dataset(name: str, root: str | Path | None = None, split: str = "train"
 def open_files(name: str, root: str | Path | None, split: str) -> FileSource:
     """Like `open_dataset` for sets made of files, without checking that each file exists."""
     if name.startswith(TFDS):
-        raise InputError(f"data set {name} is no folder of files, so there are none to check")
+        raise InputError(f"data set {name} is not a folder of files, so there are none to check")
     if name not in FILE_SETS:
         raise InputError(f"no data set named {name!r}; {suggest(name, NAMES)}")
     if root is None:

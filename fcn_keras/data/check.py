@@ -127,7 +127,7 @@ def check(
 
 
 def _complete(split: str, source: FileSource) -> tuple[list[int], list[Problem]]:
-    """The samples to inspect; those that lack a file are left out and said at once if many do."""
+    """The samples to inspect, without those that lack a file, which are named together if many."""
     absent = source.missing()
     if len(absent) <= FEW:
         return list(range(len(source))), []

@@ -1,4 +1,4 @@
-"""Reads `classes.txt`, in the ways that people write it."""
+"""Reads `classes.txt`, in the various ways that people write it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_classes(path: Path) -> tuple[ClassTable, bool]:
 
 
 def without_comment(line: str) -> str:
-    """What a line says to programs."""
+    """The line without its comment."""
     return _COMMENT.sub("", line).strip()
 
 

@@ -40,7 +40,7 @@ class ClassTable:
 
     @classmethod
     def numbered(cls, count: int) -> ClassTable:
-        """The table of classes whose names nobody knows, in VOC's colours."""
+        """A table of classes whose names are unknown, in VOC's colours."""
         colors = tuple(map(tuple, voc_color_map()[:count].tolist()))
         return cls("unnamed", tuple(f"class {index}" for index in range(count)), colors)
 

@@ -150,7 +150,7 @@ def _refuse_void_objects(folder: Path, masks: Iterable[Path], classes: ClassTabl
                     return
                 used.update(np.unique(np.array(image)).tolist())
         except (OSError, ValueError, SyntaxError):
-            continue  # whoever reads this file for training or checking raises the error
+            continue  # reading this file for training or checking raises the error
         if used - {0, VOID}:
             return
     if VOID in used:
@@ -180,10 +180,10 @@ def _split_names(root: Path, split: str, names: tuple[str, ...]) -> tuple[str, .
 
 
 def automatic_validation(names: Sequence[str]) -> set[str]:
-    """The images that the automatic split puts into `val`, at least one of two or more.
+    """The images that the automatic split puts into `val`: of two or more, at least one.
 
-    Each name's hash decides alone; only where it leaves a split empty, the image nearest to the
-    limit changes sides.
+    The hash of its name decides for each image by itself; only if that leaves a split empty, the
+    image nearest to the limit changes sides.
     """
     ranked = sorted(names, key=lambda name: (_rank(name) % 100, name))
     validation = {name for name in ranked if is_validation(name)}

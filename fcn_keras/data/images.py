@@ -16,9 +16,9 @@ from fcn_keras.errors import InputError
 from fcn_keras.storage import reason
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""Picture formats, as Pillow names them. It knows more, some of which start other programs."""
+"""Picture formats, by Pillow's names. Pillow knows more, some of which run other programs."""
 HEIF_SUFFIXES = (".heic", ".heif")
-"""Photos of phones, read where pillow-heif is installed (``fcn-keras[heif]``)."""
+"""Phone photos, read if pillow-heif is installed (``fcn-keras[heif]``)."""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -31,7 +31,7 @@ def read_image(path: str | Path) -> np.ndarray:
     Grayscale and palette pictures become RGB.
 
     Raises:
-        InputError: the file is missing, damaged or of none of `FORMATS`, or has CMYK, 16-bit or
+        InputError: the file is missing, damaged or in none of `FORMATS`, or has CMYK, 16-bit or
             transparent pixels, which have no single right conversion to 8-bit RGB.
     """
     name = Path(path).name
@@ -44,7 +44,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 
 def _reading(kind: str, name: str, read: Callable[[], T]) -> T:
-    """Returns what `read` returns; Pillow's readers raise many kinds of errors for a bad file."""
+    """The result of `read`; Pillow raises many kinds of errors for a bad file."""
     try:
         return read()
     except InputError:
@@ -196,7 +196,7 @@ def _decode(kind: str, file: str | Path | io.BytesIO, name: str) -> Image.Image:
     with Image.open(file, formats=_formats(name)) as image:
         wide = any("16" in str(tile[3]) for tile in image.tile)  # a raw mode such as "RGB;16B"
         if wide and image.mode in ("RGB", "RGBA", "LA"):  # Pillow would drop half of the bits
-            raise InputError(f"{kind} {name} has 16 bits a colour; convert it to 8")
+            raise InputError(f"{kind} {name} has 16 bits per channel; convert it to 8")
         image.load()
     return image
 
@@ -238,4 +238,6 @@ def _read_sbd(path: Path) -> np.ndarray:
     try:
         return read_segmentation(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"mask {path} is no SBD class file ({error}); unpack it again") from error
+        raise InputError(
+            f"mask {path} is not an SBD class file ({error}); unpack it again"
+        ) from error

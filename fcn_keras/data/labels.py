@@ -1,4 +1,4 @@
-"""Which labels a split really has, and how often: a split without any can't train a model."""
+"""Which labels a split really has, and how often; without any, it can't train a model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def balanced_weights(source: Source) -> tuple[float, ...]:
 def require_labels(source: Source, split: str) -> str | None:
     """Makes sure that a split has labelled pixels.
 
-    Reads masks, spread over the split, until two classes have been seen: mostly one or two.
+    Reads masks, spread over the split, until two classes have been seen: usually one or two.
 
     Returns:
         None, or a warning in one line if all of the split's labelled pixels are of one class of

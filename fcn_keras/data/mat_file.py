@@ -1,6 +1,6 @@
-"""The segmentation in an SBD class file: the few parts of MATLAB's format that it takes.
+"""The segmentation in an SBD class file: the few parts of MATLAB's format that it needs.
 
-Source of the layout: MathWorks, "MAT-File Format", level 5. Nothing else of a file is looked at,
+Source of the layout: MathWorks, "MAT-File Format", level 5. Nothing else in a file is read,
 and sizes are compared with the file's before anything is allocated.
 """
 
@@ -24,7 +24,7 @@ def read_segmentation(content: bytes) -> np.ndarray:
         ValueError: the file is damaged, of another version, or has no such matrix of uint8.
     """
     if content[124:128] != b"\x00\x01IM":
-        raise ValueError("no little-endian MATLAB 5 file")
+        raise ValueError("not a little-endian MATLAB 5 file")
     reader = _Reader(content[HEADER_BYTES:])
     while reader:
         kind, data = reader.element()
@@ -97,13 +97,13 @@ class _Matrix:
         self.name = self.reader.element(INT8)[1]
 
     def field(self, wanted: bytes) -> _Matrix:
-        """A field of a structure that is one and no array of them."""
+        """A field of a single structure."""
         if self.kind != STRUCT_CLASS or self.shape != (1, 1):
-            raise ValueError("GTcls is no structure")
+            raise ValueError("GTcls is not a structure")
         (length,) = self.reader.numbers(INT32, "<i")
         names = self.reader.element(INT8)[1]
         if length < 1:
-            raise ValueError("names of no length")
+            raise ValueError("names without length")
         for start in range(0, len(names), length):
             _, data = self.reader.element(MATRIX)
             if names[start : start + length].split(b"\0")[0] == wanted:
@@ -113,7 +113,7 @@ class _Matrix:
     def pixels(self) -> np.ndarray:
         """The numbers of a uint8 matrix; MATLAB stores them by columns."""
         if self.kind != UINT8_CLASS:
-            raise ValueError("Segmentation is no matrix of uint8")
+            raise ValueError("Segmentation is not a matrix of uint8")
         _, data = self.reader.element(UINT8)
         height, width = self.shape
         if min(self.shape) < 1 or height * width != len(data):

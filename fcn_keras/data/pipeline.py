@@ -101,7 +101,7 @@ def train_batches(
 
 
 def _let_grain_read_flags() -> None:
-    """Lets grain's workers read absl flags, which raise until a main program has parsed them."""
+    """Lets grain's workers read absl flags, which raise an error until they have been parsed."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -125,8 +125,8 @@ def _end_with_parent() -> None:
     """Ends this process once its parent is gone, whatever ended that.
 
     The kernel closes the parent's end of a pipe even after SIGKILL. (PR_SET_PDEATHSIG goes by the
-    thread that started the worker, and grain's ends before the parent does.) With the last worker
-    goes the tracker of shared memory, which removes what was on its way.
+    thread that started the worker, and grain's ends before the parent does.) When the last worker
+    ends, so does the tracker of shared memory, which removes what was in transit.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a worker
@@ -159,7 +159,7 @@ def _await_removals() -> None:
     from grain._src.python.ipc.shared_memory_array import SharedMemoryArray
 
     if removals := SharedMemoryArray._del_thread_pool:
-        removals.apply(int)  # after those that wait, since it is one thread
+        removals.apply(int)  # runs after those that wait, since there is one thread
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The built-in data set: coloured shapes on textured backgrounds, drawn from a seed.
 
-Each class is a shape (circle, square, triangle, star, ring) that leans to a hue of its own, with
+Each class is a shape (circle, square, triangle, star, ring) that tends to its own hue, with
 void borders around the objects as in VOC, so that a small network learns it in minutes.
 """
 
@@ -18,14 +18,14 @@ from fcn_keras.errors import InputError
 from fcn_keras.storage import cache_folder
 
 VERSION = 1
-"""Part of the cache folder's name: raise it with every change that alters a pixel."""
+"""Part of the cache folder's name; increase it with every change that alters a pixel."""
 
 BORDER = 1.5  # half the width of the void line around an object, in pixels
-_HUES = (0.0, 0.13, 0.36, 0.57, 0.79)  # class 1.., leaning only: each object is jittered
+_HUES = (0.0, 0.13, 0.36, 0.57, 0.79)  # of class 1..; each object's is jittered
 
 
 def default_root() -> Path:
-    """Where the set is kept if no folder is given: in the user's cache."""
+    """The folder in the user's cache that holds the set if no other is given."""
     return cache_folder() / f"shapes-v{VERSION}"
 
 

@@ -45,8 +45,8 @@ class FileSource:
         masks: The mask files.
         colors: RGB by class id, for RGB masks.
         ignore_label: A label value that means void.
-        label_ids: What the files hold for each class, where that isn't the class's number; whatever
-            else they hold is void.
+        label_ids: The value that stands for each class in the files, if it isn't the class id; any
+            other value is void.
     """
 
     classes: ClassTable
@@ -66,7 +66,7 @@ class FileSource:
         return image, mask
 
     def followed_by(self, others: Sequence[FileSource]) -> FileSource:
-        """This source's samples, then those of the others that have another name."""
+        """This source's samples, then those of the others whose names are new."""
         files = {
             name: (image, mask)
             for source in reversed((self, *others))

@@ -15,8 +15,8 @@ from fcn_keras.data.mask_values import Colors
 
 HASH_SIDE = 8
 _FLAT = 4.0  # standard deviation of gray, below which a picture has nothing to compare
-# Of right masks, in CamVid none passes this, mirrored or turned, and in VOC one of 40; of masks
-# that aren't turned it finds all in CamVid, and six in ten in VOC.
+# Of correct masks, mirrored or turned, none in CamVid passes this and one in 40 in VOC; of masks
+# that were not turned, it finds all in CamVid and six in ten in VOC.
 _STRONGER = 1.3
 
 
@@ -49,7 +49,7 @@ def traits(
     colors: Colors | None,
     orientation: int = 1,
 ) -> Traits:
-    """Those of an image uint8 ``(H, W, 3)`` and the mask uint8 ``(H, W)`` read from `path`.
+    """The traits of an image uint8 ``(H, W, 3)`` and the mask uint8 ``(H, W)`` read from `path`.
 
     `orientation` is the image's EXIF orientation, from which it was turned upright.
     """
@@ -86,7 +86,7 @@ def blended_share(mask: np.ndarray) -> float | None:
     """Share of borders between classes two or more ids apart that have ids between on the border.
 
     Smoothing the edges of a mask of ids leaves lines of one or two pixels there, whose ids lie
-    between those of both sides; in hand-drawn masks few borders look so.
+    between those of both sides; in hand-drawn masks few borders look like that.
 
     Args:
         mask: uint8 ``(H, W)``.

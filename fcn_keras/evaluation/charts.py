@@ -85,7 +85,7 @@ def trimap(details: Mapping[str, Details]) -> bytes:
 
 
 def calibration(details: Mapping[str, Details]) -> bytes:
-    """The share of right pixels over the model's confidence, and how many pixels have which."""
+    """The share of correct pixels by the model's confidence, and how many pixels have each."""
     figure = _figure(9, 3.6)
     curve, histogram = figure.subplots(1, 2)
     curve.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
@@ -94,7 +94,7 @@ def calibration(details: Mapping[str, Details]) -> bytes:
         curve.plot(confidence, accuracy, marker=".", label=name)
         edges = np.linspace(0, 1, len(one.pixels) + 1)
         histogram.stairs(100 * one.pixels / max(one.pixels.sum(), 1), edges, label=name)
-    curve.set(title="share of right pixels", xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
+    curve.set(title="share of correct pixels", xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
     histogram.set(title="pixels, %", xlabel="confidence", xlim=(0, 1))
     for axis in (curve, histogram):
         axis.grid(alpha=0.3)

@@ -24,7 +24,7 @@ class Mistake:
 
 @dataclass
 class Details:
-    """Gathers them as an evaluator's ``observe``.
+    """Gathers the details as an evaluator's ``observe``.
 
     Attributes:
         num_classes: C.
@@ -33,7 +33,7 @@ class Details:
         confusion: All pixels, as `ConfusionMatrix`.
         bands: Pixels by distance from a border, int64 ``(40, C, C)``, like `confusion`.
         pixels: Labelled pixels by confidence, int64 ``(20,)``: the first bin is 0 to 0.05.
-        right: Those of them that are right.
+        right: Those of them that are correct.
         confidence: The sum of their confidences.
     """
 
@@ -84,7 +84,7 @@ class Details:
         return scores
 
     def calibration(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean confidence and share of right pixels of each bin, nan where it is empty."""
+        """Mean confidence and share of correct pixels of each bin, nan where it is empty."""
         empty = np.full(BINS, np.nan)
         filled = self.pixels > 0
         return (

@@ -1,4 +1,4 @@
-"""An HTML page that needs no other file, and keeps its pictures as PNGs beside it too."""
+"""A self-contained HTML page, whose pictures are also kept as PNGs beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page about one model or several on a data set: `index.html`, whole by itself, and its PNGs."""
+"""A page about one model or several on a data set: a self-contained `index.html`, and its PNGs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ WIDTH = 320  # pixels of a picture
 WRONG, RIGHT = (214, 39, 40), (235, 235, 235)
 
 EXPLAINED = {
-    "pixel_accuracy": ("pixel accuracy, %", "right pixels, of all"),
-    "mean_accuracy": ("mean accuracy, %", "right pixels of a class, mean over classes"),
+    "pixel_accuracy": ("pixel accuracy, %", "correct pixels, of all"),
+    "mean_accuracy": ("mean accuracy, %", "correct pixels of a class, mean over classes"),
     "mean_iou": ("mean IoU, %", "intersection over union of a class, mean over classes"),
     "fw_iou": ("frequency weighted IoU, %", "the same, weighted by the classes' pixels"),
 }
@@ -33,7 +33,7 @@ EXPLAINED = {
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model on the whole data set: its name, its evaluator, and what came of it."""
+    """A model on the whole data set: its name, its evaluator, and the results."""
 
     name: str
     evaluator: Evaluator
@@ -47,7 +47,7 @@ def write_report(
     """Writes the page and its pictures.
 
     Args:
-        folder: Where; it is made if it doesn't exist.
+        folder: Is created if it doesn't exist.
         source: The data set that all models were evaluated on.
         models: One or more, with different names.
         title: The page's title.
@@ -69,15 +69,15 @@ def write_report(
     details = {model.name: model.details for model in models}
     page.heading("Near borders")
     page.text(
-        "Scores of the pixels within so many pixels of a border between classes, as in the paper "
-        "of FCN."
+        "Scores of the pixels within a given number of pixels of a border between classes, as in "
+        "the FCN paper."
     )
     page.picture("trimap.png", charts.trimap(details))
     page.heading("Calibration")
     page.text(
-        "Of the pixels that the model gives a probability of 0.8, four in five should be right: "
-        "then the curve lies on the dotted line. Above it the model is too cautious, below too "
-        "sure."
+        "Of the pixels that the model gives a probability of 0.8, four in five should be correct; "
+        "then the curve lies on the dotted line. Above it the model is too cautious, below it too "
+        "confident."
     )
     page.picture("calibration.png", charts.calibration(details))
     _images(page, source, models)
@@ -96,7 +96,7 @@ def _metrics(page: Page, models: Sequence[Evaluated]) -> None:
     losses = [f"{model.scores.loss:.4f}" for model in models]
     errors = [_percent(model.details.calibration_error()) for model in models]
     rows.append(["cross-entropy", *losses, "mean over pixels, nats"])
-    rows.append(["calibration error, %", *errors, "confidence against the share of right pixels"])
+    rows.append(["calibration error, %", *errors, "confidence against the share of correct pixels"])
     page.heading("Scores")
     page.table(["", *(model.name for model in models), ""], rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 WIDTHS = tuple(range(1, 41))
-"""Widths in pixels, as in the paper of FCN and in Krähenbühl and Koltun (NIPS 2011)."""
+"""Widths in pixels, as in the FCN paper and in Krähenbühl and Koltun (NIPS 2011)."""
 
 
 def border_distances(mask: np.ndarray, most: int = WIDTHS[-1]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Other people's converters, each in a process of its own: what they change there ends with it."""
+"""Other people's converters, each in a process of its own, with which all that they change ends."""
 
 from __future__ import annotations
 

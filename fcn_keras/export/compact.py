@@ -1,4 +1,4 @@
-"""A compact file, which this package alone reads; see `fcn_keras.saving.save_compact`."""
+"""A compact file, which only this package reads; see `fcn_keras.saving.save_compact`."""
 
 from __future__ import annotations
 

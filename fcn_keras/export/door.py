@@ -32,7 +32,7 @@ class Exported:
 
     Attributes:
         path: The file or folder that was asked for.
-        record: The JSON file that tells of it.
+        record: The JSON file that describes it.
         bytes: Size of the model, in one or more files.
         proof: How it compares with the model.
     """
@@ -54,7 +54,7 @@ def export_model(
     quantize: Precision | None = None,
     calibrate: Sequence[str | PathLike] = (),
 ) -> Exported:
-    """Writes a model for another runtime, once that runtime has shown to compute the same.
+    """Writes a model for another runtime, which must first prove to compute the same.
 
     The file takes ``images``, RGB 0..255 as float32 ``(B, H, W, 3)``, and computes in float32
     unless it is quantised to int8. It is run in a fresh process that can import its runtime and
@@ -62,9 +62,9 @@ def export_model(
     model, is written beside it as ``PATH.json``, into a SavedModel's folder as ``export.json``.
 
     Args:
-        model: The model, its ``.keras`` or compact file, or the name of one that the package
-            carries; under the JAX backend.
-        path: Where to write. An older export is replaced.
+        model: The model, its ``.keras`` or compact file, or the name of one that ships with the
+            package; under the JAX backend.
+        path: Where to write. An existing export is replaced.
         format: A name in `FORMATS`.
         input_size: ``(H, W)`` to fix; None leaves height and width open. The batch is open too,
             except for LiteRT, which takes one image of a fixed size.
@@ -73,13 +73,13 @@ def export_model(
         check: Photos to compare on, in place of the package's three.
         quantize: ``"float16"`` stores kernels in half the bytes and computes in float32;
             ``"int8"`` stores them in a quarter and computes in int8. None keeps float32.
-        calibrate: Photos that show int8 which values occur, in place of the package's three: some
-            of those that the model is meant for.
+        calibrate: Photos to calibrate int8 on, like those that the model is meant for, in place of
+            the package's three.
 
     Raises:
         InputError: an argument is not possible, a package is missing, or the file can't hold
             this model.
-        SaveError: the disk is full, or the like.
+        SaveError: the disk is full, or something similar.
         ExportError: the file can't be run, or doesn't compute the same.
             After any error `path` is as it was.
     """
@@ -145,7 +145,7 @@ def _check_precision(
             f"`format` {', '.join(able[:-1])} or {able[-1]}"
         )
     if calibrate and quantize != "int8":
-        raise InputError("`calibrate` is for int8 alone: give quantize='int8' or leave it out")
+        raise InputError("`calibrate` is for int8 only: give quantize='int8' or leave it out")
 
 
 def _replaceable(folder: Path) -> bool:
@@ -195,12 +195,12 @@ def _record(job: Job, kind: Format, size: int, proof: Proof) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _staging(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; what the disk refuses becomes a `SaveError`."""
+    """A temporary folder beside `path`; a failure to write becomes a `SaveError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             yield Path(folder)
-    except Exception as error:  # TensorFlow's own errors are of no common kind
+    except Exception as error:  # TensorFlow's own errors have no common base class
         reason = system_reason(error)
         if isinstance(error, InputError) or reason is None:
             raise

@@ -9,13 +9,13 @@ from typing import Literal
 from fcn_keras.errors import InputError, suggest
 
 TOLERANCE = 1e-5
-"""Largest difference that passes for what computes in float32, as a share of the logits' range."""
+"""Largest difference accepted of a file in float32, as a share of the logits' range."""
 
 Precision = Literal["float16", "int8"]
-"""Shorter numbers that a file can hold in place of float32."""
+"""Types of numbers that a file can hold in place of float32."""
 
 TOLERANCES: dict[Precision, float] = {"float16": 2e-3, "int8": 5e-2}
-"""Largest differences that pass for what holds shorter numbers."""
+"""Largest differences accepted of quantised files."""
 
 FormatName = Literal["saved-model", "onnx", "openvino", "litert", "stablehlo", "compact"]
 """What `export_model` and ``fcn-keras export`` take as a format."""
@@ -50,7 +50,7 @@ class Format:
     own_tolerance: float = TOLERANCE
 
     def tolerance(self, quantize: Precision | None = None) -> float:
-        """Largest difference that passes, as a share of the range of the logits.
+        """Largest difference that is accepted, as a share of the logits' range.
 
         >>> FORMATS["onnx"].tolerance(), FORMATS["onnx"].tolerance("int8")
         (1e-05, 0.05)

@@ -26,8 +26,8 @@ class Job:
         input_size: ``(H, W)`` to fix; None leaves height and width open.
         output: What the file returns.
         facts: Names, colours and origin of the model, by name; values that JSON can hold.
-        quantize: Shorter numbers to use; None keeps float32.
-        calibration: Float32 photos ``(1, H, W, 3)`` that show which values int8 must span.
+        quantize: Type of numbers to use instead; None keeps float32.
+        calibration: Float32 photos ``(1, H, W, 3)`` to calibrate int8 on.
     """
 
     model: keras.Model

@@ -34,7 +34,7 @@ def write(job: Job, path: Path, signed: bool = True) -> None:
             CPUs without VNNI.
 
     Raises:
-        InputError: the model has a layer that no model of ours has.
+        InputError: the model has a layer that none of our models has.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -70,7 +70,7 @@ def write(job: Job, path: Path, signed: bool = True) -> None:
 
 
 class _Graph:
-    """Nodes and constants; tensors go by their names.
+    """Nodes and constants; tensors are referred to by name.
 
     With `half` kernels are kept in float16 and computed with in float32: a runtime widens them
     once, when it reads the file.

@@ -54,7 +54,7 @@ def quantise(path: Path, classes: int, photos: Sequence[np.ndarray], signed: boo
     Args:
         path: An ONNX file of `fcn_keras.export.onnx_file`, in float32.
         classes: How many the model has.
-        photos: Float32 ``(1, H, W, 3)``: the values that occur for them can be told apart.
+        photos: Float32 ``(1, H, W, 3)``, to calibrate on.
         signed: Whether maps are -128..127, not 0..255.
     """
     maps = "QInt8" if signed else "QUInt8"

@@ -12,7 +12,7 @@ from fcn_keras.export.job import Job
 
 def write(job: Job, path: Path) -> None:
     """Writes the two files."""
-    # Without this package OpenVINO doesn't tell its makers of the import, in a forked process.
+    # Without this package OpenVINO doesn't report the import to its makers, in a forked process.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

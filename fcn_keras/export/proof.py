@@ -42,8 +42,8 @@ class Proof:
         difference: The largest, as a share of the range of the logits. For probabilities that of
             a probability; for classes how far the chosen class's logit lies below the largest.
         pixels_changed: The share of pixels with another class.
-        milliseconds: Time of the runtime for the first image, and `ours` that of the model.
-        ours: See `milliseconds`.
+        milliseconds: The runtime's time for the first image.
+        ours: The model's time for it, in milliseconds.
     """
 
     runtime: str

@@ -21,7 +21,7 @@ RUNTIMES = {
     # With TensorFlow installed Keras imports it.
     "compact": ("fcn_keras", "keras", "jax", "jaxlib", "tensorflow"),
 }
-# The last tells OpenVINO's makers of each import, where it is found.
+# The last one would report each import to OpenVINO's makers.
 OTHERS = ("torch", "onnx", "openvino_telemetry")
 
 
@@ -53,7 +53,7 @@ def version(package: str) -> str:
 
 
 def saved_model(path: str) -> Callable:
-    """The signature that TensorFlow Serving takes when none is named."""
+    """The signature that TensorFlow Serving uses when none is named."""
     import tensorflow as tf
 
     serve = tf.saved_model.load(path).signatures["serving_default"]
@@ -74,7 +74,7 @@ def onnx(path: str) -> Callable:
 
 
 def openvino(path: str) -> Callable:
-    """OpenVINO on the CPU, in float32: on some it would take bfloat16 by itself."""
+    """OpenVINO on the CPU, in float32: on some CPUs it would choose bfloat16 by itself."""
     import openvino
 
     model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
@@ -105,7 +105,7 @@ def stablehlo(path: str) -> Callable:
 
 
 def compact(path: str) -> Callable:
-    """This package itself, which alone reads such files."""
+    """This package itself, the only one that reads such files."""
     from fcn_keras.saving import load_model
 
     model = load_model(path)

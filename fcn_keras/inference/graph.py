@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from fcn_keras.inference.rules import Part, Place, Rule, border, rule_of
+from fcn_keras.inference.rules import LayerRule, Part, Place, border, rule_of
 from fcn_keras.models.geometry import Grid
 
 # Pools with these strides, whose maps take less memory than the photo's logits and can be kept.
@@ -19,9 +19,9 @@ KEPT_STRIDES = (8, 16)
 
 @dataclass(frozen=True)
 class Step:
-    """A layer. Its output is the map of the step's number; map 0 is the image, of no layer."""
+    """A layer. Its output is the map with the step's number; map 0 is the image."""
 
-    rule: Rule
+    rule: LayerRule
     inputs: tuple[int, ...]
     place: Place
     channels: int
@@ -79,7 +79,7 @@ class Graph:
         if not calls or len(rules) < len(calls):
             return None
         width = sum(border(layer) for layer, _ in calls)
-        steps = [Step(Rule(None), (), Place(Grid(), shift=-width), 3)]
+        steps = [Step(LayerRule(None), (), Place(Grid(), shift=-width), 3)]
         for (layer, inputs), rule in zip(calls, rules, strict=True):
             place = rule.place(*(steps[i].place for i in inputs))
             steps.append(Step(rule, inputs, place, layer.output.shape[-1]))
@@ -170,7 +170,7 @@ class Graph:
 def _calls(model: keras.Model) -> list[tuple[keras.Layer, tuple[int, ...]]]:
     """The layers in order of depth, and the numbers of those they read (from 1; 0 is the image).
 
-    Empty if the model is no graph of layers with one image as its input.
+    Empty if the model is not a graph of layers with one image as its input.
     """
     if not isinstance(model, keras.Model) or len(getattr(model, "inputs", None) or ()) != 1:
         return []

@@ -28,7 +28,7 @@ def read_photo(photo: Photo) -> np.ndarray:
     `fcn_keras.data.read_image`. Float arrays are rounded.
 
     Raises:
-        InputError: it can't be read, or is no picture.
+        InputError: it can't be read, or is not a picture.
     """
     if isinstance(photo, str) and photo.startswith(SCHEMES):
         return _fetch(photo)

@@ -25,7 +25,7 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
         precision: ``"float32"`` or ``"bfloat16"``.
 
     Raises:
-        InputError: `precision` is another, or the model is not such a one.
+        InputError: `precision` is neither, or the model is not such a model.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision={precision!r} is not one of {', '.join(get_args(Precision))}")

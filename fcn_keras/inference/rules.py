@@ -82,7 +82,7 @@ def _column(numbers: Any) -> Any:
     return ops.reshape(ops.cast(numbers, "int32"), (-1, 1))
 
 
-class Rule:
+class LayerRule:
     """What a layer does; this one treats each sample by itself."""
 
     reads = slice(None)  # the inputs whose values are needed; of the others only the size is
@@ -103,7 +103,7 @@ class Rule:
         return self.layer(part.values, training=False)
 
 
-class Window(Rule):
+class Window(LayerRule):
     """A convolution."""
 
     def __init__(self, layer: keras.Layer, kernel: int, stride: int):
@@ -142,7 +142,7 @@ class Transposed(Window):
         return size * self.stride + self.unpadded
 
 
-class Border(Rule):
+class Border(LayerRule):
     """Zeros around the image. A part comes from the canvas, so it has its share of them already."""
 
     def place(self, place: Place, *others: Place) -> Place:
@@ -155,7 +155,7 @@ class Border(Rule):
         return part.within()
 
 
-class Cut(Rule):
+class Cut(LayerRule):
     """A crop to another map's size. A part keeps its samples; only their numbers change."""
 
     reads = slice(1)
@@ -170,7 +170,7 @@ class Cut(Rule):
         return part.values
 
 
-class Sum(Rule):
+class Sum(LayerRule):
     """The sum of maps of one stride, over the samples that a part has of all of them."""
 
     def place(self, place: Place, *others: Place) -> Place:
@@ -204,10 +204,10 @@ _POINTWISE = (
 )  # fmt: skip
 
 
-def rule_of(layer: keras.Layer) -> Rule | None:
+def rule_of(layer: keras.Layer) -> LayerRule | None:
     """The rule for a layer, or None if there is none."""
     if isinstance(layer, _POINTWISE):
-        return Rule(layer)
+        return LayerRule(layer)
     if isinstance(layer, Crop):
         return Cut(layer)
     if isinstance(layer, layers.Add):

@@ -95,13 +95,13 @@ class Segmentation:
         return found
 
     def save(self, path: str | PathLike) -> None:
-        """Writes the format that the ending names, whole or not at all.
+        """Writes the format that the extension names, whole or not at all.
 
         ``.png`` holds the class ids with their colours as the palette, ``.npy`` the class ids,
         ``.json`` the size and the shares, ``.jpg`` the overlay.
 
         Raises:
-            InputError: the path has another ending.
+            InputError: the path has another extension.
         """
         path = Path(path)
         if path.suffix not in FORMATS:

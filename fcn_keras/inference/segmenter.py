@@ -39,16 +39,16 @@ class Segmenter:
 
     Args:
         model: A model, the path of its ``.keras`` or compact file, or the name of a trained FCN-8s
-            that the package carries.
-        classes: Names and colours of the classes; None means those that the model knows.
+            that ships with the package.
+        classes: Names and colours of the classes; None means those stored in the model.
         bucket: Heights and widths are padded to multiples of this many pixels; 1 runs every size
             as it is.
         batch_size: How many photos of a list run together.
         flip: Average the predictions of the photo and of its mirror image.
         scales: Average the predictions over these scales of the photo.
-        precision: ``"bfloat16"`` is quicker where `fcn_keras.cpu.multiplies_bfloat16` says so and
-            on accelerators; the weights of the model are copied for it. None leaves the model as it
-            was built: float32, or bfloat16 after a training in that.
+        precision: ``"bfloat16"`` is faster on accelerators, and on CPUs where
+            `fcn_keras.cpu.multiplies_bfloat16` is true; it copies the model's weights. None leaves
+            the model as it was built: in float32, or in bfloat16 if it was trained in it.
 
     Raises:
         InputError: the file can't be read, or is not a segmentation model, or an argument has a
@@ -92,7 +92,7 @@ class Segmenter:
             for finish in (_classes, _logits, _scored)
         }
 
-    # mypy's objection to the overloads is that a str is a Sequence too: the first one takes it.
+    # mypy objects that a str is a Sequence too; the first overload takes it.
     @overload
     def __call__(self, photo: Photo) -> np.ndarray: ...  # type: ignore[overload-overlap]
     @overload

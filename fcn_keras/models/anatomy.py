@@ -123,7 +123,7 @@ def design_of(model: keras.Model) -> Design:
     """The arguments that would build `model`, read from its layers.
 
     Raises:
-        InputError: it is no model of `fcn8s`, `fcn16s` or `fcn32s`.
+        InputError: it is not a model of `fcn8s`, `fcn16s` or `fcn32s`.
     """
     configs = {layer.name: layer.get_config() for layer in model.layers}
     return read_design(configs, model.name)
@@ -163,7 +163,7 @@ def read_design(configs: Mapping[str, Mapping[str, Any]], name: str) -> Design:
 
 
 def backbone_of(layers: Iterable[str]) -> Backbone | None:
-    """The backbone that has just the convolutions among these names of layers."""
+    """The backbone that has exactly the convolutions among these names of layers."""
     names = {layer for layer in layers if part(layer) == "backbone"}
     convolutions = {layer for layer in names if re.fullmatch(r"block\d+_conv\d+", layer)}
     batch_norm = any(layer.endswith("_bn") for layer in names)

@@ -121,7 +121,7 @@ class _Decoder:
 
     def score(self, x: FeatureMap, name: str) -> FeatureMap:
         # Zero scores start training at a loss of ln(num_classes); under batch normalisation and
-        # ReLU they would stay zero for ever.
+        # ReLU they would stay zero forever.
         initializer = ScaledNormal(1.0, "fan_avg") if self.batch_norm else "zeros"
         return x.through(
             Convolution(

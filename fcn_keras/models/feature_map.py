@@ -19,7 +19,7 @@ class FeatureMap:
     grid: Grid
 
     def through(self, layer: keras.Layer) -> FeatureMap:
-        """The map behind `layer`."""
+        """The map after `layer`."""
         return FeatureMap(layer(self.tensor), after(self.grid, layer))
 
     def crop_to(self, other: FeatureMap, name: str) -> FeatureMap:
@@ -38,7 +38,7 @@ class FeatureMap:
 
 
 def after(grid: Grid, layer: keras.Layer) -> Grid:
-    """The grid behind a layer; one that works pixel by pixel moves nothing.
+    """The grid after a layer; one that works pixel by pixel moves nothing.
 
     >>> after(Grid(), layers.MaxPooling2D(2, padding="same")) == Grid().window(2, stride=2)
     True

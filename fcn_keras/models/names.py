@@ -1,4 +1,4 @@
-"""The networks by name, apart from what builds them: reading options needs no Keras."""
+"""The networks' names, in a module of their own, so that reading options doesn't import Keras."""
 
 from typing import Literal
 

@@ -52,7 +52,7 @@ def init_from(model: keras.Model, source: keras.Model) -> Transfer:
             variable.assign(ops.copy(value.value))
     normalize, trained = ours["normalize"], theirs["normalize"]
     normalize.scale, normalize.offset = trained.scale, trained.offset
-    # These hold compiled programs in which the old numbers are constants.
+    # These hold compiled programs in which the old values are constants.
     model.train_function = model.test_function = model.predict_function = None
     return Transfer(copied, tuple(name for name in weighted if name not in copied))
 

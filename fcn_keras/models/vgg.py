@@ -79,7 +79,7 @@ def backbone(x: FeatureMap, vgg: VGG, width: int = 64, border: int = 0) -> dict[
         x: Normalised images ``(B, H, W, 3)``.
         vgg: The configuration.
         width: Filters of the first block; 64 in VGG. The others have 2, 4, 8 and 8 times as many.
-        border: Zeros around the image, beside the one of each convolution; the original FCN has 99.
+        border: Zeros around the image, besides each convolution's own; the original FCN has 99.
 
     Returns:
         ``pool1`` to ``pool5``; pool ``k`` is ``(B, ceil(h / 2**k), ceil(w / 2**k), filters)``

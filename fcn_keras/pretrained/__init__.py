@@ -74,35 +74,35 @@ def fcn8s(
 
 
 def names(model: ModelName) -> list[str]:
-    """The trained models of this kind that the package carries."""
+    """The trained models of this kind that ship with the package."""
     ending = f"-{model}.safetensors"
     return sorted(path.name.removesuffix(ending) for path in FOLDER.glob(f"*{ending}"))
 
 
 def find(name: str | None = None, model: ModelName = "fcn8s") -> Path:
-    """The file of a trained model that the package carries; None means its first.
+    """The file of a trained model that ships with the package; None means the first.
 
     Raises:
-        InputError: it carries none of this name.
+        InputError: there is none of this name.
     """
-    carried = names(model)
-    if not carried:
+    shipped = names(model)
+    if not shipped:
         raise InputError(
-            f"this version of fcn-keras carries no trained {model}: name a .keras or .safetensors "
-            "file"
+            f"no trained {model} ships with this version of fcn-keras: name a .keras or "
+            ".safetensors file"
         )
-    name = carried[0] if name is None else name
-    if name not in carried:
-        raise InputError(f"the package carries no trained {model} {name!r}: {', '.join(carried)}")
+    name = shipped[0] if name is None else name
+    if name not in shipped:
+        raise InputError(f"the package has no trained {model} {name!r}: {', '.join(shipped)}")
     return FOLDER / f"{name}-{model}.safetensors"
 
 
 def load_model(model: str | PathLike) -> keras.Model:
-    """Reads a trained model: a file, or one that the package carries.
+    """Reads a trained model: a file, or one that ships with the package.
 
     Args:
         model: The path of a ``.keras`` or compact ``.safetensors`` file, or the name of a trained
-            FCN-8s of this package, such as ``"voc2012"``. A file of this name comes first.
+            FCN-8s of this package, such as ``"voc2012"``. A file of that name takes precedence.
 
     Raises:
         InputError: there is none, or as `fcn_keras.saving.load_model`.
@@ -131,7 +131,7 @@ def _build(
 def _trained(
     model: ModelName, num_classes: int | None, file: Path, options: dict[str, Any]
 ) -> keras.Model:
-    """The trained model itself, or a new one of other options that starts from it."""
+    """The trained model itself, or a new one with other options that starts from it."""
     trained = saving.load_compact(file)
     design = design_of(trained)
     given = dict(options)

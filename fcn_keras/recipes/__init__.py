@@ -1,4 +1,4 @@
-"""Recipes: one module each, whose docstring is its lab note and whose `config` is the run.
+"""Recipes: one module each, with its lab note as docstring and the run's settings as `config`.
 
 `config` is a `TrainConfig`, or a function that makes one for the user's own `Photos`.
 """
@@ -17,7 +17,7 @@ NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 SOME_PHOTOS = Photos(count=100, height=480, width=640)
-"""What a recipe for photos is shown with where no folder is given."""
+"""Photos to show such a recipe with if no folder is given."""
 
 
 def load_recipe(name: str, data_dir: Path | None = None) -> TrainConfig:

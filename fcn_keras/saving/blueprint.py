@@ -31,7 +31,7 @@ def draw(model: keras.Model) -> dict[str, Any]:
     """The blueprint of a model.
 
     Raises:
-        InputError: the model is not one that `fcn8s`, `fcn16s` or `fcn32s` built, or was changed
+        InputError: the model was not built by `fcn8s`, `fcn16s` or `fcn32s`, or has been changed
             since.
     """
     blueprint = from_configs({each.name: each.get_config() for each in model.layers}, model.name)
@@ -65,11 +65,11 @@ def raise_up(blueprint: Mapping[str, Any], *, with_variables: bool = True) -> ke
     """The model of a blueprint, with initial values.
 
     Args:
-        blueprint: As `draw` gives it; it may come from anywhere.
+        blueprint: As `draw` returns it; it may come from anywhere.
         with_variables: Otherwise the variables have shapes but no values, and take no memory.
 
     Raises:
-        InputError, KeyError, TypeError, ValueError: it is no blueprint.
+        InputError, KeyError, TypeError, ValueError: it is not a blueprint.
     """
     design, policy = _design(blueprint["design"]), blueprint["policy"]
     if policy not in POLICIES:
@@ -107,7 +107,7 @@ def shapes_only() -> Iterator[None]:
         with keras.StatelessScope(initialize_variables=False):
             yield
     finally:
-        # Keras would give them values at the end of the next scope, whatever it is for.
+        # Otherwise Keras would give them values at the end of the next scope of any kind.
         global_state.set_global_attribute(_PENDING, before)
 
 

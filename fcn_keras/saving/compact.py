@@ -74,8 +74,8 @@ def save_compact(model: keras.Model, path: str | PathLike) -> None:
 def load_compact(path: str | PathLike) -> keras.Model:
     """The model that `save_compact` wrote, an ordinary one with float32 kernels.
 
-    The tensors' names, types and shapes are held against the model's before anything of its size
-    is built, so that a file can't ask for more memory than a few times its own size.
+    The tensors' names, types and shapes are compared with the model's before anything of its size
+    is built, so that a file can't take more memory than a few times its own size.
 
     Raises:
         InputError: the file is damaged or was not written by `save_compact`.
@@ -91,10 +91,10 @@ def load_compact(path: str | PathLike) -> keras.Model:
         if not all(np.isfinite(value).all() for value in tensors.values()):
             raise ValueError("it holds NaN or infinity")
     except _DAMAGE as error:
-        # What the file says is printed without line breaks and colours.
+        # Text from the file is printed without line breaks and colours.
         reason = ascii(str(error))[1:-1]
         raise InputError(
-            f"model {path} is damaged or no compact model ({reason:.300}): write one with "
+            f"model {path} is damaged or not a compact model ({reason:.300}): write one with "
             "fcn_keras.saving.save_compact"
         ) from error
     with without_initial_values():
@@ -144,7 +144,7 @@ def _checksum(plan: str, tensors: Mapping[str, np.ndarray]) -> str:
 
 
 def _stored(model: keras.Model) -> dict[str, keras.Variable]:
-    """The variables by path that neither building the model gives nor a run draws anew."""
+    """The variables by path, without those that building the model or each run determines."""
     given = {
         layer.kernel.path
         for layer in model.layers

@@ -1,7 +1,7 @@
 """What a model knows about itself: its classes and its origin.
 
 It is kept in the configuration of the model's last layer, so `model.save`, `load_model`,
-`clone_model` and every backend carry it, also where the model is a part of another.
+`clone_model` and every backend keep it, even where the model is a part of another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fcn_keras.models.layers import Crop
 
 ORIGIN = ("recipe", "dataset", "split", "commit", "version")
 
-# What parsing a text of any content can raise.
+# What parsing arbitrary text can raise.
 _DAMAGE = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 
 
@@ -51,7 +51,7 @@ class ModelInfo:
 
 
 def annotate(model: keras.Model, info: ModelInfo) -> None:
-    """Makes `info` part of the model, in place of what it held before.
+    """Makes `info` part of the model, in place of any earlier one.
 
     Raises:
         InputError: it has another number of classes than the model, or the model is none of
@@ -66,14 +66,14 @@ def annotate(model: keras.Model, info: ModelInfo) -> None:
     if not layers:
         raise InputError(f"model {model.name!r} holds no model of fcn8s, fcn16s or fcn32s")
     text = to_json(info)
-    from_json(text, "info")  # what couldn't be read back is refused here
+    from_json(text, "info")  # refuses what couldn't be read back
     layers[-1].info = text
 
 
 def describe(model: keras.Model) -> ModelInfo:
     """What the model knows about itself; numbered classes if it knows nothing.
 
-    A model that continues after ours, to another number of classes, knows nothing about them.
+    A model that extends one of ours to another number of classes knows nothing about them.
 
     >>> from fcn_keras.models import fcn32s
     >>> info = describe(fcn32s(2, backbone_width=1, head_width=1))
@@ -81,7 +81,7 @@ def describe(model: keras.Model) -> ModelInfo:
     (False, ('class 0', 'class 1'))
 
     Raises:
-        InputError: what the model's file says of itself can't be read.
+        InputError: what the model's file says about it can't be read.
     """
     count = model.output_shape[-1]
     texts = [layer.info for layer in _crops(model) if layer.info is not None]
@@ -92,7 +92,7 @@ def describe(model: keras.Model) -> ModelInfo:
 
 
 def package_version() -> str | None:
-    """The version of this package; None where it runs without being installed."""
+    """The version of this package; None if it is not installed."""
     try:
         return importlib.metadata.version("fcn-keras")
     except importlib.metadata.PackageNotFoundError:

@@ -17,7 +17,7 @@ from fcn_keras.saving.blueprint import shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
 
-# More than any configuration has, and more than any archive of weights can be packed.
+# Larger than any configuration, and more than any archive of weights can be compressed.
 CONFIG_BYTES, UNPACKED = 2**24, 100
 
 
@@ -49,9 +49,9 @@ def _load_keras(path: Path) -> keras.Model:
         _check_sizes(path)
         with without_initial_values():
             return keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras, HDF5 and zip raise anything on a damaged file
+    except Exception as error:  # Keras, HDF5 and zip raise errors of any kind for a damaged file
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # What the file says is printed without terminal codes.
+        # Text from the file is printed without terminal codes.
         reason = ascii(lines[0])[1:-1] if lines else type(error).__name__
         raise InputError(f"model {path} can't be read: {reason:.300}") from error
 
@@ -60,7 +60,7 @@ def _check_sizes(path: Path) -> None:
     """Makes sure that the model has no more weights than the file can hold.
 
     Raises:
-        ValueError: it has, or the archive would unpack to far more than its size.
+        ValueError: it has more, or the archive would unpack to far more than its size.
     """
     with zipfile.ZipFile(path) as archive:
         sizes = {each.filename: each.file_size for each in archive.infolist()}

@@ -1,4 +1,4 @@
-"""Files of any kind: written atomically, fetched, verified, locked, and where the cache lies."""
+"""Files of any kind: atomic writing, downloads, checksums, locks, and the cache folder."""
 
 from fcn_keras.storage.atomic import SaveError, reason, replacing, system_reason
 from fcn_keras.storage.download import ProgressCallback, cache_folder, download, verify

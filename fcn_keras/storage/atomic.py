@@ -61,12 +61,12 @@ _REASONS = (
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong while writing: a few words out of a storage library's many lines."""
+    """What went wrong while writing: a few words from a storage library's many lines."""
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return system_reason(error) or first[:200]
 
 
 def system_reason(error: BaseException) -> str | None:
-    """The system's words if it refused to write, whatever library tells of it."""
+    """The system's words if it refused to write, whichever library reports it."""
     text = str(error)
     return next((words for words in _REASONS if words in text), None)

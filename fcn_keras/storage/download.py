@@ -1,4 +1,4 @@
-"""Downloads files: resumed where an earlier try broke off, verified, never left half done."""
+"""Downloads files: resumed after an interruption, verified, never left half done."""
 
 import hashlib
 import http.client
@@ -32,9 +32,9 @@ def download(
 ) -> Path:
     """Downloads `url` to the file `path` and returns it; a file that exists is kept.
 
-    The bytes gather in `path` + ".part", which a later call resumes if a checksum is given to prove
-    the result; the file gets its name once it is complete. If a resumed file turns out to be a
-    different one, it is fetched once more from the beginning.
+    The bytes are collected in `path` + ".part", which a later call resumes if there is a checksum
+    to verify the result; the file gets its name once it is complete. If a resumed file turns out
+    to be a different one, it is downloaded again from the beginning.
 
     Args:
         url: http(s) address.
@@ -42,14 +42,14 @@ def download(
         sha256: Checksum in hex, or its first digits.
         md5: The same.
         progress: Called with the bytes so far and their total.
-        timeout_seconds: Longest silence of the server.
+        timeout_seconds: How long the server may be silent.
 
     Raises:
         InputError: the address can't be read, the transfer breaks off, or a checksum differs.
     """
     path = Path(path)
     if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url} is no http(s) address; name one")
+        raise InputError(f"{url} is not an http(s) address; give one")
     checksums = (("sha256", sha256), ("md5", md5))
     expected = {name: digest.lower() for name, digest in checksums if digest}
     if path.is_file():
@@ -102,7 +102,7 @@ def _digest(path: str | Path, name: str) -> str:
 def _transfer(
     url: str, part: Path, progress: ProgressCallback | None, timeout_seconds: float
 ) -> bool:
-    """Appends to `part` what it lacks of `url`, or writes it anew if the server can't resume.
+    """Appends to `part` what is missing of `url`, or rewrites it if the server can't resume.
 
     Returns:
         Whether the result contains bytes from an earlier try.
@@ -116,7 +116,7 @@ def _transfer(
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return True  # nothing is lacking; the checksum tells whether it is the file
+            return True  # nothing is missing; the checksum tells whether it is the right file
         raise
     with response:
         continued = (response.headers.get("Content-Range") or "").startswith(f"bytes {done}-")

@@ -27,8 +27,8 @@ def locked(folder: Path, argument: str) -> Iterator[None]:
     """Locks `folder`, which is created if it doesn't exist, for this process alone.
 
     The kernel releases the lock when the process ends, whatever ends it, so that a lock is never
-    stale. The file ``.lock`` says who holds it and disappears with the lock. Windows and file
-    systems without locks lock nobody out.
+    stale. The file ``.lock`` says who holds it and disappears with the lock. On Windows, and on
+    file systems without locks, nothing is locked.
 
     Args:
         folder: The folder.
@@ -55,7 +55,7 @@ def locked(folder: Path, argument: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             (folder / NAME).unlink()
         os.close(file)
-        if made:  # for nothing, if the run was refused
+        if made:  # if the run was refused, it would stay behind empty
             with contextlib.suppress(OSError):
                 folder.rmdir()
 

@@ -1,4 +1,4 @@
-"""What a run is made of, before it trains: data, model, schedule, and the compiled step."""
+"""The parts of a run, before it trains: data, model, schedule, and the compiled step."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Assembly:
 
     Attributes:
         config: The settings, with a batch that the data can fill.
-        reporter: Hears what is worth saying; in processes other than the first, nobody does.
+        reporter: Receives messages; only in the first process is it the caller's.
         source: The training split.
         validation: The images that are scored.
-        info: What the model is to know of itself, but for its scores.
-        epoch_steps: Steps of an epoch.
+        info: What the model is to know about itself, except its scores.
+        epoch_steps: Steps in an epoch.
         last_step: The length of the schedule.
 
     Raises:
@@ -73,7 +73,7 @@ class Assembly:
             commit=git_hash(),
             version=package_version(),
         )
-        # Now, so that names that can't be stored don't end a long run.
+        # Fails now, not at the end of a long run, if names can't be stored.
         annotate(self.model, self.info)
         self._warn(cpu.slow_precision(config.precision))
         self.evaluator = Evaluator(
@@ -104,7 +104,7 @@ class Assembly:
         return self.devices.batches(self.config, self.source, start_step, self.augmentation)
 
     def compile_step(self, state: State) -> Any:
-        """Compiled ahead of time: another shape of batch is an error, not a second compilation."""
+        """Compiles the step ahead of time, so that a batch of another shape is an error."""
         self.reporter.message("Compiling the step; at full size this takes a minute or two ...")
         started = time.perf_counter()
         shapes = self.devices.batch_shapes(self.config)
@@ -116,7 +116,7 @@ class Assembly:
         return step
 
     def fingerprints(self) -> dict[str, Any]:
-        """What identifies the data of each split, of the whole of it."""
+        """What identifies the data of each split, all of it."""
         validation = self.validation
         if isinstance(validation, Subset):
             validation = validation.source

@@ -1,4 +1,4 @@
-"""How long a schedule fits into a given time."""
+"""How long a schedule can be within a given time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from fcn_keras.errors import InputError
 
-MARGIN = 0.95  # of the time is planned: the rest is for checkpoints and a slower hour
+MARGIN = 0.95  # share of the time that is planned; the rest is for checkpoints and slower hours
 FIRST, TIMED = 2, 8  # steps, of which the first ones are not timed
-MEASURED_SHARE = 0.05  # of the time at most, for the timed steps
+MEASURED_SHARE = 0.05  # largest share of the time for the timed steps
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
@@ -24,7 +24,7 @@ def seconds_of(duration: str) -> float:
     (5400.0, 5400.0, 5400.0, 20.0)
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     match = _DURATION.fullmatch(duration.strip())
     hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0, 0, 0)
@@ -61,8 +61,8 @@ def measure(take_step: Callable[[], Any], validate: Callable[[], float], budget:
     """Times the first steps and a validation.
 
     Args:
-        take_step: Takes a step and waits for its end.
-        validate: Validates on a part, and returns how many times as much the whole is.
+        take_step: Takes a step and waits for it.
+        validate: Validates on a part, and returns how many times larger the whole is.
         budget: Seconds of the whole run, of which this takes a small share.
     """
     for _ in range(FIRST):
@@ -81,7 +81,7 @@ def measure(take_step: Callable[[], Any], validate: Callable[[], float], budget:
 def describe_plan(
     steps: int, pace: Pace, duration: str, left: float, most: int, val_steps: int
 ) -> str:
-    """What to say of a schedule of `steps`, where `most` would be its length without a budget.
+    """Describes a schedule of `steps`, where `most` would be its length without a budget.
 
     Args:
         steps: The length; 0 if nothing fits.
@@ -98,12 +98,12 @@ def describe_plan(
     if not steps:
         raise InputError(
             f"time_budget={duration} is too short: {measured}, and {max(left, 0):.3g} s are left "
-            "after compiling; allow more, or make crop or model smaller"
+            "after compiling; allow more time, or make the crop or the model smaller"
         )
     if steps < most:
         return (
-            f"Time budget {duration}: {measured}, so that {steps} of {most} steps fit, which is "
-            "the schedule's length now."
+            f"Time budget {duration}: {measured}, so {steps} of {most} steps fit, which is the "
+            "schedule's length now."
         )
     needed = steps * pace.step_seconds + -(-steps // val_steps) * pace.val_seconds
     return (

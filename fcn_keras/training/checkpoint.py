@@ -26,7 +26,7 @@ KEEP = 2
 
 @dataclass
 class RunProgress:
-    """Where a run stands. With the state, this is all that resuming needs.
+    """How far a run has come. With the state, this is all that resuming needs.
 
     Attributes:
         step: Steps taken. The position in the data follows from it.
@@ -34,7 +34,7 @@ class RunProgress:
         pixels: Labelled pixels of this epoch so far.
         seconds: Training time of this epoch so far.
         rows: The rows of log.csv so far, one for each validation.
-        best_from: Rows that don't count for the best model: it was lost after them.
+        best_from: Rows that don't count for the best model, since it was lost after them.
     """
 
     step: int = 0
@@ -76,7 +76,7 @@ class Checkpoints:
                     max_to_keep=KEEP,
                     create=False,
                     cleanup_tmp_directories=self._process == 0,
-                    # By default orbax makes processes wait for each other, and all write.
+                    # By default orbax makes processes wait for each other, and all of them write.
                     multiprocessing_options=ocp.options.MultiprocessingOptions(
                         primary_host=self._process,
                         active_processes={self._process},
@@ -123,18 +123,18 @@ class Checkpoints:
     ) -> tuple[State, RunProgress] | None:
         """The newest whole checkpoint in the shape and placement of `state`; None if there is none.
 
-        `warn` is called for those never finished and for damaged ones, which are moved aside.
+        `warn` is called for unfinished ones and for damaged ones, which are moved aside.
 
         Raises:
             InputError: there are checkpoints, but all are damaged.
         """
         for name in self._unfinished:
-            warn(f"Warning: checkpoint {name} was never finished; it is left out.")
+            warn(f"Warning: checkpoint {name} was never finished; it is ignored.")
         damaged = {}
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self._read(step, state)
-            except Exception as error:  # orbax raises exceptions of many kinds
+            except Exception as error:  # orbax raises many kinds of exceptions
                 damaged[step] = reason(error)
                 continue
             for bad, why in damaged.items():
@@ -176,11 +176,11 @@ class Checkpoints:
         record = restored["progress"]
         expected = record.pop("checksums")
         if [int(_inspect(state)[0]), checksum(record)] != expected:
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum differs")
         return state, RunProgress(**record)
 
     def _set_aside(self, steps: Collection[int]) -> None:
-        """Renames checkpoints: their numbers are needed again, and people may want to look."""
+        """Renames checkpoints: their numbers are needed again, and users may want to see them."""
         if not steps:
             return
         if jax.process_count() > 1:
@@ -203,10 +203,10 @@ class Checkpoints:
     def _writing(self):
         try:
             yield
-        except Exception as error:  # orbax raises exceptions of many kinds
+        except Exception as error:  # orbax raises many kinds of exceptions
             if not self.directory.is_dir():
                 raise SaveError(
-                    f"checkpoint folder {self.directory} is gone, deleted or moved during the run: "
+                    f"checkpoint folder {self.directory} was deleted or moved during the run: "
                     "put it back and resume, or start again in a new folder"
                 ) from error
             raise SaveError(
@@ -232,5 +232,5 @@ def _inspect(state: State) -> tuple[jax.Array, jax.Array]:
 
 
 def checksum(record: dict) -> int:
-    """The CRC-32 of what JSON can hold."""
+    """The CRC-32 of something that JSON can hold."""
     return zlib.crc32(json.dumps(record, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""What a run asks of its data and its scores, and says of them."""
+"""What a run checks in its data and its scores."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def class_weights_of(
 ) -> tuple[float, ...] | None:
     """The class weights of `config` in numbers; None if all classes count the same.
 
-    `tell` receives what "balanced" comes to.
+    `tell` receives the values of "balanced".
 
     Raises:
-        InputError: there are not as many as classes.
+        InputError: their number is not that of the classes.
     """
     weights, classes = config.class_weights, source.classes
     if isinstance(weights, str):
@@ -37,14 +37,14 @@ def class_weights_of(
 
 
 def warn_of_collapse(scores: Scores, names: Sequence[str]) -> str | None:
-    """A warning, if all right pixels are of one class though the truth holds several."""
+    """A warning, if all correct pixels are of one class though the truth has several."""
     right = np.flatnonzero(np.nan_to_num(scores.accuracy))
     if len(right) >= 2 or np.count_nonzero(~np.isnan(scores.accuracy)) < 2:
         return None
     found = ", ".join(names[int(index)] for index in right) or "no class"
     return (
-        f"Warning: no pixel was right but those of {found}: the model predicts one class. If that "
-        "stays so, lower the learning rate."
+        f"Warning: no pixel was correct except those of {found}: the model predicts one class. If "
+        "it keeps doing so, lower the learning rate."
     )
 
 

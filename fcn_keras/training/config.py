@@ -99,7 +99,7 @@ class OptimisationConfig:
     weight_decay: float = 5e-4
     """Weight decay of the kernels."""
     clip_norm: float | None = None
-    """Largest global norm of the gradient."""
+    """Largest global norm of the gradient; it is scaled down to it."""
     loss: Literal["mean", "sum", "focal", "dice", "lovasz", "ce_dice"] = "mean"
     """Cross-entropy averaged over the batch's labelled pixels, or summed as in the original;
     or focal loss (mean), Dice, Lovász-softmax, or mean cross-entropy + Dice."""
@@ -140,9 +140,9 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
     """
 
     trunk_width: InitVar[int | None] = None
-    """The first release's name of backbone_width."""
+    """The first release's name for backbone_width."""
     trunk_rate: InitVar[float | None] = None
-    """The first release's name of backbone_rate."""
+    """The first release's name for backbone_rate."""
 
     def __post_init__(self, trunk_width: int | None, trunk_rate: float | None) -> None:
         if trunk_width is not None:
@@ -176,7 +176,7 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
         self._check_loss()
         self._check_budget()
         if self.at_once and self.model != "fcn8s":
-            raise InputError(f"at_once scales the skips of fcn8s; model={self.model} has not both")
+            raise InputError(f"at_once scales the skips of fcn8s: model={self.model} lacks one")
 
     def _check_budget(self) -> None:
         if self.time_budget is None:
@@ -185,8 +185,8 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
             seconds_of(self.time_budget)
         except ValueError:
             raise InputError(
-                f"time_budget={self.time_budget} is no time: write hours, minutes or seconds, such "
-                "as 90m or 1h30m"
+                f"time_budget={self.time_budget} is not a duration: write hours, minutes or "
+                "seconds, such as 90m or 1h30m"
             ) from None
 
     def _check_loss(self) -> None:

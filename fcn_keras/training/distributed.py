@@ -19,11 +19,11 @@ def initialize(environment: Mapping[str, str] = os.environ) -> None:
     """Joins the other processes, before anything else uses JAX.
 
     The three `VARIABLES` say where process 0 listens (``HOST:PORT``), how many processes there
-    are and which one this is. Without them JAX asks Slurm, Open MPI or the TPU's environment.
+    are and which one this is. Without them JAX takes these from Slurm, Open MPI or the TPU.
 
     Raises:
-        InputError: the variables are not complete or no such environment is found; or process 0
-            doesn't answer.
+        InputError: some of the variables are missing, none of these is found, or process 0 doesn't
+            answer.
     """
     given = [environment.get(name) for name in VARIABLES]
     if any(given) and not all(given):

@@ -1,4 +1,4 @@
-"""The ways in which a run ends early. Each message is one line that says what to do."""
+"""The ways in which a run can end early. Each message is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StoppedError(RuntimeError):
 
     Attributes:
         signal: Number of the signal, such as `signal.SIGTERM`.
-        step: Steps taken; a resumed run goes on from here.
+        step: Steps taken; a resumed run continues from here.
     """
 
     def __init__(self, signal: int, step: int):

@@ -1,4 +1,4 @@
-"""A fingerprint of a run's data, so that a resumed run continues with the same."""
+"""A fingerprint of a run's data, so that a resumed run continues with the same data."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def read_log(path: str | PathLike, columns: Sequence[str] | None = COLUMNS) -> l
     """The rows of a log.csv with these columns (None: all), as `write_log` took them.
 
     Raises:
-        InputError: the file is missing, has no rows, lacks a column, or holds something that is
-            no number.
+        InputError: the file is missing, has no rows, lacks a column, or holds something that isn't
+            a number.
     """
     path = Path(path)
     if not path.is_file():

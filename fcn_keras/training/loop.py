@@ -57,13 +57,13 @@ def train(
         resume: Continue from the newest checkpoint, to the same weights as an uninterrupted run.
         reporter: Receives the run's events.
         recipe: Name of the settings, for the record.
-        augment: Takes the place of the built-in augmentation: an `albumentations.Compose`, or
-            whatever is called as ``augment(image=..., mask=...)`` and gives a dict of both, in
-            squares of ``config.crop_size``. Resume with the same one.
+        augment: Replaces the built-in augmentation: an `albumentations.Compose`, or anything that
+            is called as ``augment(image=..., mask=...)`` and returns a dict of both, squares of
+            ``config.crop_size``. Resume with the same one.
 
     Raises:
         InputError: an option, a file of the data set or the weights can't be used, or another
-            process trains in `workdir`.
+            process is training in `workdir`.
         DivergedError: the loss is no longer finite. Checkpoints and best model are kept.
         SaveError: the folder can no longer be written. Complete files in it are kept.
         StoppedError: SIGTERM or SIGINT came; the state of the last step is saved.
@@ -122,12 +122,12 @@ class _Loop:
         return Result(self.folder, progress.step, progress.best_mean_iou)
 
     def _close(self) -> None:
-        """Waits for the last checkpoint, and so do other processes: the end of one ends all."""
+        """Waits for the last checkpoint, with all other processes: when one ends, all end."""
         self.checkpoints.close()
         self.devices.barrier("everything is on disk")
 
     def _catch_up(self, progress: RunProgress) -> None:
-        """Takes over a validation that came after the checkpoint, unless the best model is lost."""
+        """Adopts a validation that came after the checkpoint, unless the best model is lost."""
         self.reporter.message(f"Resumed at step {progress.step} of {self.parts.last_step}.")
         row = self.folder.read_row(progress.step) if self._needs_validation(progress) else None
         fault = self.folder.fault_of_best() if row or progress.rows else None
@@ -141,7 +141,7 @@ class _Loop:
         self._write_log(progress)
 
     def _needs_validation(self, progress: RunProgress) -> bool:
-        """Whether an epoch has ended that is to be validated and has no row yet."""
+        """Whether an epoch has ended that needs a validation and has no row yet."""
         validated = progress.rows[-1]["step"] if progress.rows else 0
         due = progress.step % (self.config.val_epochs * self.parts.epoch_steps) == 0
         return (due or progress.step == self.parts.last_step) and progress.step > validated
@@ -160,7 +160,7 @@ class _Loop:
                 self.checkpoints.save(state, progress)
 
     def _out_of_patience(self, progress: RunProgress) -> bool:
-        """Whether the last validations brought no improvement; depends on the log alone."""
+        """Whether the last validations brought no improvement; depends only on the log."""
         scores, patience = [row["mean_iou"] for row in progress.rows], self.config.patience
         waited = validations_without_gain(scores)
         if patience is None or waited < patience:

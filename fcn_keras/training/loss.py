@@ -32,7 +32,7 @@ def cross_entropy(
 
     Args:
         logits: ``(B, H, W, C)`` float32.
-        mask: ``(B, H, W)`` uint8; 255 marks void pixels, which count for nothing.
+        mask: ``(B, H, W)`` uint8; 255 marks void pixels, which don't count.
         class_weights: A pixel of class c counts as ``class_weights[c]`` pixels; None for 1.
 
     Returns:
@@ -47,8 +47,8 @@ def focal(
 ) -> tuple[jax.Array, jax.Array]:
     """Sums the focal loss ``-(1 - p) ** 2 * log(p)``, where p is the softmax of the pixel's class.
 
-    Pixels that are already right count little (Lin et al., ICCV 2017, carried over from sigmoid to
-    softmax). Arguments and returns are those of `cross_entropy`.
+    Pixels that are already correct count little (Lin et al., ICCV 2017, carried over from sigmoid
+    to softmax). Arguments and returns are those of `cross_entropy`.
     """
     losses, labels, valid = pixel_losses(logits, mask)
     losses = jnp.where(valid, losses, 0)
@@ -91,12 +91,12 @@ def lovasz_softmax(logits: jax.Array, mask: jax.Array) -> jax.Array:
     def of_class(columns: tuple[jax.Array, jax.Array]) -> jax.Array:
         probability, true = columns
         errors = jnp.where(valid, jnp.abs(true - probability), 0)
-        # Void pixels come last, where they change no other's weight.
+        # Void pixels come last, where they don't change the weights of others.
         order = jnp.argsort(jax.lax.stop_gradient(jnp.where(valid, -errors, 1)))
         return jnp.vdot(errors[order], _jaccard_steps(true[order]))
 
     columns = (probabilities.reshape(-1, classes).T, truth.reshape(-1, classes).T)
-    losses = jax.lax.map(of_class, columns)  # one by one: sorting them all takes much memory
+    losses = jax.lax.map(of_class, columns)  # one by one, since sorting all takes much memory
     present = truth.any((0, 1, 2))
     return jnp.sum(losses, where=present) / jnp.maximum(present.sum(), 1)
 

@@ -12,13 +12,13 @@ GB = 1e9
 
 
 def check_memory(step: jax.stages.Compiled, config: TrainConfig) -> str | None:
-    """Says in one line what a step will take beside the state; None if that is unknown.
+    """Returns one line about the memory of a step, apart from the state; None if unknown.
 
     XLA:CPU ends the process when memory runs out, so this is checked beforehand.
 
     Args:
         step: The compiled step; the state is in memory already.
-        config: Its sizes are named in the message.
+        config: The message names its sizes.
 
     Raises:
         InputError: the step takes more than is free.
@@ -31,7 +31,7 @@ def check_memory(step: jax.stages.Compiled, config: TrainConfig) -> str | None:
     needed = batch + analysis.output_size_in_bytes - state + analysis.temp_size_in_bytes
     if jax.default_backend() == "cpu":
         needed *= jax.local_device_count()  # which share the memory
-    sizes = f"{needed / GB:.2f} GB beside weights and optimiser; {free / GB:.2f} GB are free"
+    sizes = f"{needed / GB:.2f} GB besides weights and optimiser; {free / GB:.2f} GB are free"
     if needed > free:
         raise InputError(
             f"batch_size={config.batch_size} and crop_size={config.crop_size} need {sizes}: lower "

@@ -30,8 +30,8 @@ def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTrans
 
     Weight decay acts on kernels only, biases move at ``bias_rate`` times the rate (Caffe's
     ``lr_mult: 2, decay_mult: 0``) and the backbone at ``backbone_rate`` times it. With SGD the
-    decay is part of the gradient that momentum gathers, as in Caffe and PyTorch; with AdamW it is
-    not. Frozen variables are not among the parameters at all.
+    decay is part of the gradient that momentum accumulates, as in Caffe and PyTorch; with AdamW it
+    is not. Frozen variables are not among the parameters at all.
     """
     decay = optax.add_decayed_weights(config.weight_decay, mask=_kernels)
     if config.optimizer == "sgd":

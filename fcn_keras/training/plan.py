@@ -1,4 +1,4 @@
-"""Plans the length of a run that has a time budget, by its first steps."""
+"""Plans the length of a run that has a time budget, from its first steps."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def keep_to_budget(
 ) -> State:
     """Gives the schedule the length that was planned, or plans it now, and returns `state`.
 
-    What is measured leaves no trace: the run is that of a schedule given at this length.
+    The measured steps leave no trace: the run is the same as one with a schedule of this length.
 
     Args:
         parts: The run, whose schedule is changed.
         folder: Keeps the plan.
-        state: The state before the first step; its buffers are taken.
+        state: The state before the first step; its buffers are donated.
         duration: The budget as the user gave it.
         started: When the budget began, on the clock of `time.perf_counter`.
 
@@ -42,7 +42,7 @@ def keep_to_budget(
     step = parts.compile_step(state)
     compiling = perf_counter() - compiling
     pace = measure(*_trials(parts, step, state), budget)
-    # What the other length needs to compile anew counts too.
+    # Compiling again for the other length counts too.
     left = budget - (perf_counter() - started) - compiling
     most, val_steps = parts.last_step, parts.config.val_epochs * parts.epoch_steps
     steps = parts.devices.agreed(pace.steps_within(MARGIN * left, most, val_steps))

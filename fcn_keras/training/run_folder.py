@@ -47,12 +47,12 @@ class RunFolder:
 
         Raises:
             InputError: it holds a run already and `resume` is off; or `resume` is on, but there
-                is no run, or one with another value of a setting that must not change.
+                is no run, or a setting that must not change has another value.
         """
         if not self.config.exists() and any(self.checkpoints.glob("*")):
             raise InputError(
-                f"workdir {self.path} holds checkpoints, but no {self.config.name} to say of what "
-                "run: restore it, or name another folder"
+                f"workdir {self.path} holds checkpoints, but no {self.config.name} to say which "
+                "run they are of: restore it, or name another folder"
             )
         if self.config.exists() != resume:
             raise InputError(
@@ -118,7 +118,7 @@ class RunFolder:
                 temporary.write_text(json.dumps(data))
 
     def write_plan(self, steps: int, pace: Pace) -> None:
-        """Keeps the schedule's length that follows from a time budget, and what was measured."""
+        """Records the schedule's length that follows from a time budget, and what was measured."""
         with replacing(self.plan) as temporary:
             temporary.write_text(json.dumps({"plan": {"steps": steps, **vars(pace)}}) + "\n")
 
@@ -141,7 +141,7 @@ class RunFolder:
         return steps
 
     def changed_versions(self) -> list[str]:
-        """Python and packages whose versions differ from those that the run began with."""
+        """Python and packages whose versions differ from those at the run's start."""
         before = self._record()["versions"]
         return [
             f"{name} {version} in place of {before[name]}"
@@ -152,7 +152,7 @@ class RunFolder:
     def write_row(self, row: dict) -> None:
         """Stores the row of a validation that no checkpoint holds yet.
 
-        log.csv is for people, who may edit it.
+        log.csv can't be relied on for this, since users may edit it.
         """
         with replacing(self.row) as temporary:
             temporary.write_text(json.dumps({"row": row, "checksum": checksum(row)}))
@@ -172,14 +172,14 @@ class RunFolder:
                 damaged = archive.testzip()
         except FileNotFoundError:
             return "is missing"
-        except Exception as error:  # zipfile raises exceptions of many kinds
+        except Exception as error:  # zipfile raises many kinds of exceptions
             return f"is damaged ({reason(error)})"
         return damaged and f"is damaged (in {ascii(damaged)[1:-1]:.60})"
 
     def _settings_before(self) -> dict:
         record = self._record()["config"]
         try:
-            # They know old names, and the values of settings that are newer than the run.
+            # `TrainConfig` knows old names, and defaults for settings that are newer than the run.
             return _settings(TrainConfig(**record))
         except (TypeError, ValueError, AttributeError) as error:
             raise _damaged(self.config, error) from error
@@ -231,7 +231,7 @@ def _settings(config: TrainConfig) -> dict:
 def git_hash() -> str | None:
     """The commit of the source tree that is running; with ``-dirty`` if it was changed.
 
-    None where the package is installed: a repository around it would be another one.
+    None if the package is installed: a repository around it would not be its own.
     """
     if not (Path(__file__).parents[2] / ".git").exists():
         return None

@@ -88,13 +88,13 @@ def freeze(model: keras.Model, block: str) -> None:
 
 
 def fit_batch(config: TrainConfig, samples: int, tell: Callable[[str], None]) -> TrainConfig:
-    """The settings with a batch that `samples` can fill; `tell` receives what was changed."""
+    """The settings with a batch that `samples` can fill; `tell` is told of a change."""
     if samples >= config.batch_size:
         return config
     parts = config.accumulate * len(jax.devices())
     size = samples // parts * parts
     if not size:
-        return config  # whoever builds the batches raises the error
+        return config  # building the batches raises the error
     tell(f"The split has {samples} samples only: batch_size is {size}, not {config.batch_size}.")
     return dataclasses.replace(config, batch_size=size)
 

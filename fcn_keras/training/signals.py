@@ -1,4 +1,4 @@
-"""Stopping at a step's end when the system or the user asks for it."""
+"""Stopping at the end of a step when the system or the user asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 
 
 class StopRequest:
-    """A context that remembers SIGTERM and SIGINT until the run asks.
+    """A context that remembers SIGTERM and SIGINT until the run asks about them.
 
     A second SIGINT raises `KeyboardInterrupt` at once. With several processes a
     signal to any of them stops all at the same step: JAX's preemption service, which

@@ -27,7 +27,7 @@ class State(NamedTuple):
         other: The model's other variables by position: frozen kernels, batch statistics and the
             seeds of dropout.
         opt_state: State of the optimiser.
-        ema: State of the weights' moving average; None without one.
+        ema: State of the weights' moving average; None if there is none.
     """
 
     params: dict[str, jax.Array]
@@ -37,11 +37,17 @@ class State(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a step reports; float32 scalars."""
+    """What a step reports; float32 scalars.
 
-    loss_sum: jax.Array  # over the labelled pixels; that of the batch, where the loss is of batches
-    pixels: jax.Array  # labelled pixels, or the sum of their class weights; 1 for a loss of batches
-    grad_norm: jax.Array  # before clipping
+    Attributes:
+        loss_sum: The loss summed over the labelled pixels, or that of a whole batch.
+        pixels: Labelled pixels, or the sum of their class weights; 1 for a loss of whole batches.
+        grad_norm: The norm of the gradient before clipping.
+    """
+
+    loss_sum: jax.Array
+    pixels: jax.Array
+    grad_norm: jax.Array
 
 
 def init_state(

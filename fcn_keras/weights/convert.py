@@ -23,13 +23,13 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
     width isn't `head_width`. The file is written atomically.
 
     Raises:
-        InputError: the file is damaged, or no classifier; or `out` doesn't end in ``.weights.h5``.
+        InputError: the file is damaged or not a classifier, or `out` isn't a ``.weights.h5``.
     """
     out = Path(out)
     if not out.name.endswith(".weights.h5"):
-        raise InputError(f"{out}: Keras needs the ending .weights.h5; name it so")
+        raise InputError(f"{out}: Keras needs a name that ends in .weights.h5")
     if not out.parent.is_dir():
-        raise InputError(f"{out}: the folder {out.parent} doesn't exist; make it first")
+        raise InputError(f"{out}: the folder {out.parent} doesn't exist; create it first")
     tensors = read_tensors(path)
     try:
         form = recognise(tensors)

@@ -16,7 +16,7 @@ from fcn_keras.models.anatomy import HEAD, WIDTHS, Design, design_of, part
 from fcn_keras.weights.files.read import read_tensors
 from fcn_keras.weights.formats import recognise
 from fcn_keras.weights.report import LoadReport, show
-from fcn_keras.weights.rules import Format, Normalization, Rule
+from fcn_keras.weights.rules import Normalization, Rule, WeightsFile
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def load_weights(model: keras.Model, path: str | PathLike) -> LoadReport:
     )
 
 
-def place(form: Format, tensors: Mapping[str, np.ndarray]) -> list[Placed]:
+def place(form: WeightsFile, tensors: Mapping[str, np.ndarray]) -> list[Placed]:
     """The file's tensors in the layouts of the model's variables.
 
     Raises:
@@ -102,7 +102,7 @@ def place(form: Format, tensors: Mapping[str, np.ndarray]) -> list[Placed]:
     return placed
 
 
-def _check_variant(form: Format, design: Design) -> None:
+def _check_variant(form: WeightsFile, design: Design) -> None:
     if form.backbone != design.backbone:
         raise InputError(f'is {form.title}; build the model with backbone="{form.backbone}"')
     if form.batch_norm is not None and form.batch_norm != design.batch_norm:
@@ -116,11 +116,11 @@ def _variable(layers: Mapping[str, keras.layers.Layer], rule: Rule) -> Any:
 
 def _fit(
     candidates: list[Placed],
-    form: Format,
+    form: WeightsFile,
     layers: Mapping[str, keras.layers.Layer],
     design: Design,
 ) -> tuple[list[Placed], dict[str, str]]:
-    """The tensors that go into the model, and why fc6 and fc7 don't where they are too wide."""
+    """The tensors that go into the model, and why fc6 and fc7 don't if their width differs."""
     known = [each for each in candidates if _variable(layers, each.rule) is not None]
     wrong = [each for each in known if each.array.shape != _variable(layers, each.rule).shape]
     widths = {p.rule.layer: p.array.shape[-1] for p in known if p.rule.layer in HEAD}
@@ -154,12 +154,12 @@ def _check_complete(placed: list[Placed], layers: Mapping[str, keras.layers.Laye
 
 def _normalize(model: keras.Model, layer: keras.layers.Rescaling, to: Normalization) -> None:
     layer.scale, layer.offset = list(to.scale), list(to.offset)
-    # These hold compiled programs in which the old numbers are constants.
+    # These hold compiled programs in which the old values are constants.
     model.train_function = model.test_function = model.predict_function = None
 
 
 def _skipped(
-    form: Format,
+    form: WeightsFile,
     tensors: Mapping[str, np.ndarray],
     layers: Mapping[str, keras.layers.Layer],
     placed: list[Placed],
@@ -178,7 +178,7 @@ def _skipped(
         yield ascii(name)[1:-1], f"not used: {form.unused.get(name, missing)}"
 
 
-def _notes(form: Format, normalize: keras.layers.Rescaling, design: Design) -> Iterable[str]:
+def _notes(form: WeightsFile, normalize: keras.layers.Rescaling, design: Design) -> Iterable[str]:
     if form.normalization is None:
         yield "normalize: not in the file, kept as the model has it (a .keras file holds it)"
     else:

@@ -26,7 +26,7 @@ def check_hash(path: Path) -> bool:
     """Compares a file's SHA-256 with the digits in its name; returns whether there are any.
 
     Raises:
-        InputError: there are, and the file's hash begins otherwise.
+        InputError: there are, and they don't match.
     """
     claimed = claimed_hash(path.name)
     if claimed:

@@ -15,7 +15,7 @@ class LoadReport:
     Attributes:
         path: The file.
         format: What it was recognised as.
-        loaded: A row a variable: name and shape in the file, ``layer/variable`` and its shape.
+        loaded: A row for each variable: name and shape in the file, ``layer/variable``, its shape.
         skipped: Pairs of a name and a reason: layers left as initialised, and tensors not used.
         notes: Sentences on the pixels or the geometry that the weights were trained with.
 
@@ -30,12 +30,12 @@ class LoadReport:
 
     @property
     def set(self) -> tuple[tuple[str, Shape, str, Shape], ...]:
-        """The first release's name of `loaded`."""
+        """The first release's name for `loaded`."""
         return self.loaded
 
     @property
     def left(self) -> tuple[tuple[str, str], ...]:
-        """The first release's name of `skipped`."""
+        """The first release's name for `skipped`."""
         return self.skipped
 
     def summary(self) -> str:

@@ -1,4 +1,4 @@
-"""How a format says which tensor goes where: a `Rule` per variable, together in a `Format`."""
+"""A file of weights, once recognised: a `Rule` for each variable says which tensor goes where."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def minus(red: float, green: float, blue: float) -> Normalization:
 
 
 @dataclass(frozen=True)
-class Format:
+class WeightsFile:
     """A recognised file.
 
     Attributes:
@@ -84,7 +84,7 @@ class Format:
 
 
 def vector(array: np.ndarray) -> np.ndarray:
-    """A bias, or other numbers of which each channel has one, as it is."""
+    """A bias, or other values with one per channel, as it is."""
     return _with_dimensions(array, 1)
 
 

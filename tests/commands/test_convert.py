@@ -88,9 +88,9 @@ def test_a_wrong_hash_is_refused(checkpoint, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no file is named"),
+        ([], "no file is given"),
         (["a.pth"], "nothing to do: add --out"),
-        (["a.pth", "--download", "--inspect"], "a.pth is named beside --download"),
+        (["a.pth", "--download", "--inspect"], "a.pth is given along with --download"),
         (["--head-width", "x"], "--head-width"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_full_disk_is_told_once_and_then_events_are_dropped(tmp_path, small_fi
     reporter.epoch({"epoch": 1, "step": 10_000, "mean_iou": 0.5}, None, True)
     assert messages == [
         f"Warning: event files can't be written to {tmp_path}/events (File too large): "
-        "tensorboard will lack what follows."
+        "TensorBoard will not show what follows."
     ]
 
 

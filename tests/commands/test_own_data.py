@@ -102,7 +102,7 @@ def test_convert_says_what_it_did_and_how_to_check_it(tmp_path, monkeypatch, cap
     assert capsys.readouterr().out.splitlines() == [
         "photos: 1, objects: car 1",
         "where objects overlap, the later one is on top",
-        "left out, in no line of list.txt: tree 1",
+        "left out, on no line of list.txt: tree 1",
         "To check them:",
         "  python -m experiments.data check --dataset folder --data-dir 'my data'"
         " --picture check.png",

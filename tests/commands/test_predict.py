@@ -97,7 +97,8 @@ def test_photos_that_would_be_overwritten_are_refused(model, tmp_path, monkeypat
     first, second = photo(tmp_path / "a" / "one.png"), photo(tmp_path / "b" / "one.jpg")
     message = error(monkeypatch, capsys, model, first, "--out", tmp_path / "a")
     assert (
-        message == f"error: --out {tmp_path / 'a'} is the folder of image one.png: name another one"
+        message
+        == f"error: --out {tmp_path / 'a'} is the folder of image one.png: name another folder"
     )
     message = error(monkeypatch, capsys, model, first, second, "--out", tmp_path / "out")
     assert message.startswith(f"error: images {first} and {second} would both become one.png")
@@ -107,10 +108,10 @@ def test_photos_that_would_be_overwritten_are_refused(model, tmp_path, monkeypat
 def test_bad_input_ends_in_one_line(model, tmp_path, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
     message = error(monkeypatch, capsys, model, tmp_path / "empty", "--out", tmp_path / "out")
-    assert "empty holds no photos" in message
+    assert "empty has no photos" in message
     message = error(monkeypatch, capsys, model, tmp_path / "*.nothing", "--out", tmp_path / "out")
     assert "matches no photos" in message
-    assert "no image is named" in error(monkeypatch, capsys, model, "--out", tmp_path / "out")
+    assert "no image is given" in error(monkeypatch, capsys, model, "--out", tmp_path / "out")
     image = photo(tmp_path / "one.png")
     wrong = error(monkeypatch, capsys, tmp_path / "no.keras", image, "--out", tmp_path / "out")
     assert "no.keras is not a file" in wrong
@@ -146,7 +147,7 @@ def test_a_second_run_does_what_is_left(model, tmp_path, monkeypatch, capsys):
     (out / "b_overlay.jpg").unlink()
     capsys.readouterr()
     run(monkeypatch, model, folder, "--out", out)
-    assert "1 were finished before; --overwrite does them again" in capsys.readouterr().out
+    assert "1 were finished before; --overwrite redoes them" in capsys.readouterr().out
     second = {name: (out / name).stat().st_mtime_ns for name in files(out)}
     assert {name for name in first if first[name] == second[name]} == {"a.png", "a_overlay.jpg"}
     later = time.time() + 5
@@ -235,7 +236,7 @@ def test_a_video_becomes_one_with_colours(model, tmp_path, monkeypatch, capsys):
 
 def test_the_model_may_be_left_out(model, tmp_path, monkeypatch):
     photo(tmp_path / "one.png")
-    with pytest.raises(InputError, match="carries no trained fcn8s: name"):
+    with pytest.raises(InputError, match="no trained fcn8s ships with"):
         monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
         predict.split_model(["one.png"])
     fcn_keras.saving.save_compact(

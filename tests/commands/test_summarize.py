@@ -58,7 +58,7 @@ def test_tabulates_and_draws(tmp_path):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda run: None, "has no config.json, and no run folder is in it"),
+        (lambda run: None, "has no config.json and no run folders in it"),
         (
             lambda run: (run / "config.json").write_text("{}"),
             "log.csv is missing: let the run",

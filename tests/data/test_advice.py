@@ -72,7 +72,7 @@ def test_mostly_void_and_one_class_nearly_everywhere(root):
     mask[0, 0], mask[0, 1] = 1, 2
     draw(root, 0, mask)
     warnings = warned(root)
-    assert "56 % of all pixels are void, which training leaves out" in warnings
+    assert "56 % of all pixels are void, which training ignores" in warnings
     assert sum("100.0 % of the labelled pixels are ground: a model" in w for w in warnings) == 1
 
 
@@ -101,8 +101,8 @@ def test_two_ways_of_reading(root):
     colored[:9] = (0, 90, 0)
     Image.fromarray(colored).save(root / "masks/5.png")
     assert warned(root) == [
-        "8 masks are read by class ids, such as 0, and 1 by colour, such as 5; see that both are "
-        "meant"
+        "8 masks are read by class ids, such as 0, and 1 by colour, such as 5; check that both "
+        "are intended"
     ]
 
 

@@ -78,7 +78,7 @@ def test_tells_what_reading_changed(root):
 def test_refuses_what_it_can_not_check(tmp_path):
     with pytest.raises(InputError, match="no split to check"):
         check({})
-    with pytest.raises(InputError, match="tfds:voc is no folder of files"):
+    with pytest.raises(InputError, match="tfds:voc is not a folder of files"):
         open_files("tfds:voc", tmp_path, "train")
 
 

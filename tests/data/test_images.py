@@ -211,7 +211,7 @@ def test_reads_sbd_files(tmp_path, compressed):
 )
 def test_refuses_other_numbers_in_sbd_files(tmp_path, value):
     savemat(tmp_path / "m.mat", {"GTcls": {"Segmentation": value}})
-    with pytest.raises(InputError, match=r"m.mat is no SBD class file \(.*\); unpack it again"):
+    with pytest.raises(InputError, match=r"m.mat is not an SBD class file \(.*\); unpack it again"):
         read_mask(tmp_path / "m.mat", 21)
 
 
@@ -219,13 +219,13 @@ def test_refuses_other_and_damaged_mat_files(tmp_path):
     path = tmp_path / "m.mat"
     for content in ({"GTcls": {"Other": 1}}, {"GTcls": LABELS}, {"x": 1}):
         savemat(path, content)
-        with pytest.raises(InputError, match=r"m.mat is no SBD class file"):
+        with pytest.raises(InputError, match=r"m.mat is not an SBD class file"):
             read_mask(path, 21)
     savemat(path, {"GTcls": {"Segmentation": LABELS}}, do_compression=True)
     whole = path.read_bytes()
     for content in (b"", b"MATLAB 5.0", whole[:60], whole[:-5], whole[:150] + whole[160:]):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"m.mat is no SBD class file"):
+        with pytest.raises(InputError, match=r"m.mat is not an SBD class file"):
             read_mask(path, 21)
 
 
@@ -271,9 +271,9 @@ def test_refuses_16_bits_a_colour(tmp_path, kind):
     header = struct.pack(">2I5B", 2, 1, 16, kind, 0, 0, 0)
     rows = zlib.compress(b"\0" + b"\xff" * (2 * 2 * channels))
     (tmp_path / "a.png").write_bytes(png((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")))
-    with pytest.raises(InputError, match=r"a.png has 16 bits a colour; convert it to 8"):
+    with pytest.raises(InputError, match=r"a.png has 16 bits per channel; convert it to 8"):
         read_image(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a.png has 16 bits a colour; convert it to 8"):
+    with pytest.raises(InputError, match=r"a.png has 16 bits per channel; convert it to 8"):
         read_mask(tmp_path / "a.png", 3, COLORS)
 
 

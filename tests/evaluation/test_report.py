@@ -70,7 +70,7 @@ def test_the_page_of_one_model(file):
     rows = cells(page)
     # Wrong: 4 * index - 1 of 39 columns of image 1 to 5, the first column being void.
     right = 1 - (3 + 7 + 11 + 15 + 19) / (6 * 39)
-    assert rows[1] == ["pixel accuracy, %", f"{100 * right:.2f}", "right pixels, of all"]
+    assert rows[1] == ["pixel accuracy, %", f"{100 * right:.2f}", "correct pixels, of all"]
     iou = right / (2 - right)
     assert rows[3][:2] == ["mean IoU, %", f"{100 * iou:.2f}"]
     assert next(row[1:3] for row in rows if "sea &amp; sand" in row[0]) == [

@@ -80,7 +80,7 @@ def test_int8_with_batch_normalisation_at_any_size(build, photo, tmp_path):
             "quantize='int8': a SavedModel can't be quantised here; choose `format` onnx, openvino",
         ),
         ("compact", {"quantize": "float16"}, "quantize='float16': a compact model can't"),
-        ("onnx", {"calibrate": ["a.jpg"]}, "`calibrate` is for int8 alone: give quantize='int8'"),
+        ("onnx", {"calibrate": ["a.jpg"]}, "`calibrate` is for int8 only: give quantize='int8'"),
         (
             "onnx",
             {"quantize": "int8", "calibrate": ["none.jpg"]},

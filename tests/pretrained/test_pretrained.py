@@ -32,7 +32,7 @@ def test_a_trained_model_by_name_brings_its_classes_and_widths(carried):
 def test_a_segmenter_takes_the_name(carried):
     segmenter = fcn_keras.Segmenter("shapes", bucket=1)
     np.testing.assert_array_equal(segmenter(IMAGE[0]), np.argmax(carried(IMAGE)[0], axis=-1))
-    with pytest.raises(InputError, match=r"carries no trained fcn8s 'voc': shapes"):
+    with pytest.raises(InputError, match=r"has no trained fcn8s 'voc': shapes"):
         fcn_keras.Segmenter("voc")
 
 

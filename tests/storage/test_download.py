@@ -95,7 +95,7 @@ def test_names_the_address_that_fails(server, tmp_path):
         InputError, match=r"can't fetch http://127.0.0.1:\d+/missing: HTTP Error 404"
     ):
         download(f"{server.url}/missing", tmp_path / "file")
-    with pytest.raises(InputError, match="nonsense is no http"):
+    with pytest.raises(InputError, match="nonsense is not an http"):
         download("nonsense", tmp_path / "file")
 
 

@@ -103,7 +103,7 @@ def test_an_unfinished_checkpoint_is_left_out(saved, state):
     (saved / "5").rename(saved / "5.orbax-checkpoint-tmp")
     _, progress, warnings = restore(saved, state)
     assert progress.step == 3
-    assert warnings == ["Warning: checkpoint 5 was never finished; it is left out."]
+    assert warnings == ["Warning: checkpoint 5 was never finished; it is ignored."]
 
 
 def test_only_damaged_checkpoints_are_an_error_and_stay(saved, state):
@@ -218,6 +218,6 @@ def test_checkpoint_folder_gone(config, tmp_path, script):
         (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
 
     # orbax makes the folder anew if a checkpoint is being written at that moment.
-    message = r"checkpoint folder .* is gone, deleted or moved|checkpoint can't be written to"
+    message = r"checkpoint folder .* was deleted or moved|checkpoint can't be written to"
     with pytest.raises(SaveError, match=message):
         train(config, tmp_path, reporter=script(("step", 5), delete))

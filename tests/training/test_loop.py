@@ -91,7 +91,9 @@ def test_max_steps_ends_within_an_epoch(config, tmp_path, script):
     log = rows(result.folder.log)
     assert [row["step"] for row in log] == ["3", "4"]
     # So small a rate leaves the scores at zero, where the first class wins everywhere.
-    warning = "Warning: no pixel was right but those of background: the model predicts one class"
+    warning = (
+        "Warning: no pixel was correct except those of background: the model predicts one class"
+    )
     assert sum(text.startswith(warning) for text in reporter.messages) == 1
 
 

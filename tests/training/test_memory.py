@@ -35,11 +35,11 @@ def test_says_what_a_step_takes_and_stops_without_it(config, tmp_path, script, m
     reporter = script(("step", 1), lambda: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "a", reporter=reporter)
-    said = r"A step takes (\d+\.\d\d) GB beside weights and optimiser; \d+\.\d\d GB are free\."
+    said = r"A step takes (\d+\.\d\d) GB besides weights and optimiser; \d+\.\d\d GB are free\."
     assert any(re.fullmatch(said, text) for text in reporter.messages)
     monkeypatch.setattr(memory, "free_bytes", lambda: 1000)
     message = (
-        r"batch_size=2 and crop_size=32 need \d+\.\d\d GB beside .*; 0\.00 GB are free: lower one "
+        r"batch_size=2 and crop_size=32 need \d+\.\d\d GB besides .*; 0\.00 GB are free: lower one "
         "of them, or raise accumulate=1"
     )
     with pytest.raises(InputError, match=message):

@@ -114,7 +114,7 @@ def test_a_damaged_record_is_one_line(config, run, name, text):
 @pytest.mark.parametrize("resume", [True, False])
 def test_checkpoints_without_settings_are_refused(config, run, resume):
     (run / "config.json").unlink()
-    with pytest.raises(InputError, match=r"holds checkpoints, but no config.json to say of what"):
+    with pytest.raises(InputError, match=r"holds checkpoints, but no config.json to say which"):
         train(dataclasses.replace(config, learning_rate=9.0), run, resume=resume)
 
 

@@ -167,7 +167,7 @@ def test_a_converted_keras_file_keeps_its_normalisation(tmp_path):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("a.h5", "needs the ending .weights.h5"),
+        ("a.h5", "needs a name that ends in .weights.h5"),
         ("absent/a.weights.h5", "absent doesn't exist"),
         ("folder.weights.h5", "folder.weights.h5 can't be written .*Is a directory"),
     ],

@@ -159,7 +159,7 @@ def test_damaged_legacy_heads_are_refused(tmp_path):
     path = tmp_path / "a.pth"
     magic, version, platform = LEGACY_HEAD
     for head, message in [
-        ([magic + 1, version, platform], "is a pickle, but no torch checkpoint"),
+        ([magic + 1, version, platform], "is a pickle, but not a torch checkpoint"),
         ([magic, 1000, platform], "version 1000 of the legacy format"),
         ([magic, version, {"little_endian": False}], "not marked little-endian"),
         ([magic, version, []], "not marked little-endian"),
@@ -244,12 +244,12 @@ def test_other_files_are_refused(tmp_path):
         (b"", "is empty"),
         (b"\x80", "damaged pickle: PROTO"),
         (bytes(257) + b"ustar" + bytes(250), "tar format"),
-        (b"<html>not found</html>", "is no torch checkpoint"),
+        (b"<html>not found</html>", "is not a torch checkpoint"),
     ]:
         path.write_bytes(content)
         with pytest.raises(InputError, match=re.escape(str(path)) + ".*" + message):
             read_torch(path)
     with pytest.raises(InputError, match="doesn't exist"):
         read_torch(tmp_path / "absent.pth")
-    with pytest.raises(InputError, match="is no file"):
+    with pytest.raises(InputError, match="is not a file"):
         read_torch(tmp_path)

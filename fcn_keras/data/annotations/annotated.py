@@ -1,4 +1,4 @@
-"""What every reader of annotation files gives: photos with the areas drawn on them."""
+"""What every reader of annotation files returns: photos with the areas drawn on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fcn_keras.errors import InputError
 Color = tuple[int, int, int]
 
 BACKGROUND, IGNORE = "background", "void"
-"""Labels that every format may use: what is nothing else, and what no class applies to."""
+"""Labels that every format may use, for the rest of a photo and for pixels without any class."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Region:
 
     Attributes:
         label: The name that the annotation gives it.
-        draw: Gives bool ``(H, W)``.
+        draw: Returns bool ``(H, W)``.
         layer: Objects of higher layers lie on top, whatever else decides.
         crowd: Whether it is a rough area around many objects (COCO's ``iscrowd``).
     """
@@ -41,7 +41,7 @@ class Annotated:
     """A photo and what was drawn on it, in the order of the file.
 
     Attributes:
-        name: Path of the outputs below their folders, without ending.
+        name: Path of the outputs below their folders, without extension.
         photo: The photo's file.
         size: Height and width in pixels.
         regions: The objects.
@@ -57,13 +57,13 @@ class Annotated:
 
 @dataclass
 class Annotations:
-    """All of a source.
+    """Everything in a source.
 
     Attributes:
         labels: The names of objects in the source's own order.
         photos: The photos.
         colors: RGB of labels, where the source has some.
-        skipped: What is left out, since it has no area, and how often.
+        skipped: What is left out because it has no area, and how often.
     """
 
     labels: tuple[str, ...]
@@ -73,11 +73,11 @@ class Annotations:
 
 
 class PhotoFinder:
-    """Finds photos by the names in annotation files, in folders and whatever lies below them.
+    """Finds photos by the names in annotation files, in folders and their subfolders.
 
     Args:
-        folders: Where to look, the likeliest first.
-        endings: Whether the names have endings.
+        folders: Where to look, the most likely first.
+        endings: Whether the names have extensions.
     """
 
     def __init__(self, folders: Iterable[Path], *, endings: bool = True):
@@ -127,7 +127,7 @@ class PhotoFinder:
 
 
 def output_name(name: str) -> str:
-    """A photo's name without ending, and with its folders if they lead down from here.
+    """A photo's name without extension, with its folders if they are below the current one.
 
     >>> output_name("day 1/a.jpg"), output_name("C:/photos/a.jpg"), output_name("../a.jpg")
     ('day 1/a', 'a', 'a')

@@ -26,10 +26,10 @@ _ELLIPSE_CORNERS = 360
 
 
 def require_inside(points: Points, size: Size, where: str) -> None:
-    """Refuses corners that lie more than a photo's size beside the photo, as of another one.
+    """Refuses corners more than a photo's size outside of it, which belong to another photo.
 
     Raises:
-        InputError: there is one.
+        InputError: there is such a corner.
     """
     height, width = size
     for x, y in points:
@@ -69,7 +69,7 @@ def line(points: Points, size: Size) -> np.ndarray:
 
 
 def turned(points: Points, center: tuple[float, float], degrees: float) -> Points:
-    """Points turned clockwise (on the screen) about a centre."""
+    """Points rotated clockwise (on the screen) about a centre."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     (cx, cy) = center
     return [
@@ -79,7 +79,7 @@ def turned(points: Points, center: tuple[float, float], degrees: float) -> Point
 
 
 def ellipse_corners(cx: float, cy: float, rx: float, ry: float) -> Points:
-    """A polygon in the place of an ellipse, which can be turned."""
+    """A polygon that stands in for an ellipse, since it can be rotated."""
     angles = np.linspace(0, 2 * np.pi, _ELLIPSE_CORNERS, endpoint=False)
     return [(cx + rx * math.cos(a), cy + ry * math.sin(a)) for a in angles.tolist()]
 

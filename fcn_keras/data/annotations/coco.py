@@ -23,7 +23,7 @@ from fcn_keras.errors import InputError
 
 
 def read_coco(source: Path, images: Path | None = None) -> Annotations:
-    """Reads a JSON file, or all below a folder whose contents are COCO's.
+    """Reads a JSON file, or every COCO file below a folder.
 
     Polygons with several parts are their union, drawn by pycocotools; run lengths, compressed or
     not, give every pixel. Objects without either, which are boxes or points alone, are left out.
@@ -111,7 +111,7 @@ def _polygons(annotation: Entry, size: Size, where: str) -> Area:
             )
         pairs = [list(pair) for pair in zip(part[::2], part[1::2], strict=True)]
         areas.require_inside(Entry({"points": pairs}, where).points("points"), size, where)
-    areas.pycocotools()  # missing? said now, before any work
+    areas.pycocotools()  # if it is missing, fail before any work
     numbers = [[float(x) for x in part] for part in parts]
     return partial(areas.coco_polygons, numbers, size)
 
@@ -131,13 +131,13 @@ def _run_lengths(shape: Entry, size: Size) -> Area:
 
 
 def decompress(text: str) -> list[int] | None:
-    """Run lengths out of COCO's text.
+    """Decodes COCO's text form of run lengths.
 
     A character has five bits of a number, the low ones first; from the fourth number on they are
     differences from the one before the last.
 
     Returns:
-        The lengths; None if the text is none of these.
+        The lengths; None if the text is invalid.
     """
     counts: list[int] = []
     value = shift = 0

@@ -27,8 +27,8 @@ from fcn_keras.errors import InputError
 from fcn_keras.storage import replacing
 
 Reader = Callable[[Path, Path | None], Annotations]
-# With what lies on top where objects overlap: as labelme and CVAT show it, and as COCO's and
-# YOLO's own tools have it.
+# Each with the object that is on top where two overlap: labelme and CVAT show the later one on top,
+# COCO's and YOLO's own tools the smaller one.
 FORMATS: dict[Format, tuple[Reader, Overlap]] = {
     "labelme": (read_labelme, "later"),
     "coco": (read_coco, "smaller"),
@@ -48,10 +48,10 @@ class Conversion:
         photos: Photos that have a mask now.
         objects: Objects of each class, by name.
         overlap: What lies on top.
-        left_out: Objects by label that are of no class.
-        skipped: What has no area, in words, and how often.
+        left_out: Objects that belong to no class, by label.
+        skipped: What was left out for having no area, in words, and how often.
         empty: Photos without an object; if unlabelled pixels are void, they are left out.
-        kept: Files that were there with other contents, and stayed.
+        kept: Existing files with other contents, which were kept.
     """
 
     classes: ClassTable
@@ -86,15 +86,15 @@ def convert(
     Args:
         source: The annotation file or folder.
         out: The folder to write; it may exist.
-        format: Whose files they are.
+        format: The program whose files they are.
         images: Where the photos are, if not near the annotations.
         classes: A file that chooses, merges and colours classes (`mapping.class_map`).
-        unlabelled: What pixels without an object are.
+        unlabelled: What pixels outside of all objects become.
         overlap: Which of two objects is on top: the later in the file or the smaller. Default:
-            the later for labelme and CVAT, the smaller for COCO and YOLO. Layers go before.
-        crowd: Whether COCO's crowd areas are their class, under all else, or void.
+            the later for labelme and CVAT, the smaller for COCO and YOLO. Layers take precedence.
+        crowd: What COCO's crowd areas become: their class, below all other objects, or void.
         link: Link to the photos rather than copy them.
-        overwrite: Replace files of other contents, which otherwise stay.
+        overwrite: Replace existing files whose contents differ; otherwise they are kept.
         progress: Called with the photos done and their total.
 
     Raises:
@@ -163,7 +163,7 @@ def _count(photo: Annotated, chosen: ClassMap, report: Conversion) -> None:
 
 
 class _Writer:
-    """Writes files into a data folder, and notes those that stay since they differ."""
+    """Writes files into a data folder, and notes existing ones that differ and are kept."""
 
     def __init__(self, out: Path, overwrite: bool):
         self.out, self.overwrite = out, overwrite

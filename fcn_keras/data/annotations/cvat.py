@@ -33,7 +33,7 @@ _COLOR = re.compile(r"#([0-9a-fA-F]{6})")
 def read_cvat(source: Path, images: Path | None = None) -> Annotations:
     """Reads an XML file, or all below a folder.
 
-    Polygons, masks, boxes and ellipses are areas, also turned ones; polylines, points, cuboids,
+    Polygons, masks, boxes and ellipses, rotated or not, are areas; polylines, points, cuboids,
     skeletons and tags are left out. ``z_order`` puts shapes on top of each other. The labels and
     their colours are those of the project.
 
@@ -46,7 +46,7 @@ def read_cvat(source: Path, images: Path | None = None) -> Annotations:
         root = _parse(path)
         if root.tag != "annotations":
             raise InputError(
-                f'annotation file {path} is no file of CVAT\'s; export as "CVAT for images 1.1"'
+                f'annotation file {path} is not a CVAT file; export as "CVAT for images 1.1"'
             )
         for label in root.iterfind("meta//labels/label"):
             name = (label.findtext("name") or "").strip()
@@ -126,7 +126,7 @@ def _area(kind: str, shape: Entry, size: Size) -> Area:
     if kind == "ellipse":
         numbers = (shape.number(key) for key in ("cx", "cy", "rx", "ry"))
         return _polygon(areas.ellipse_corners(*numbers), shape, size)
-    raise InputError(f"{shape.where} is a {kind}, which is no shape of CVAT's; {FIX}")
+    raise InputError(f"{shape.where} is a {kind}, which is not a shape of CVAT's; {FIX}")
 
 
 def _polygon(corners: Points, shape: Entry, size: Size) -> Area:

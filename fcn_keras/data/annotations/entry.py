@@ -1,4 +1,4 @@
-"""Records of annotation files, which know their place for the messages about them."""
+"""Records of annotation files that know where they are, for error messages."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Entry:
         where: The file and the place in it, such as ``a.json, shape 3``.
 
     Raises:
-        InputError: `record` is something else. So do the methods if a value is missing or not what
-            it must be.
+        InputError: `record` is of another type. The methods raise it if a value is missing or
+            invalid.
     """
 
     def __init__(self, record: Any, where: str):
@@ -51,14 +51,14 @@ class Entry:
         return self.record.get(key) is not None
 
     def text(self, key: str) -> str:
-        """A text that isn't empty."""
+        """A string that isn't empty."""
         value = self.record.get(key)
         if not isinstance(value, str) or not value.strip():
             raise self.error(key, "a text")
         return value.strip()
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A finite number, or a text of one as in XML."""
+        """A finite number, or a string of one as in XML."""
         value = self.record.get(key, default)
         number = _number(value)
         if number is None:
@@ -95,7 +95,7 @@ class Entry:
         return points
 
     def error(self, key: str, wanted: str) -> InputError:
-        """That a value is not what it must be."""
+        """The error that a value is not what was wanted."""
         if key not in self:
             return InputError(f"{self.where} has no {key}, which must be {wanted}; {FIX}")
         value = self.record[key]

@@ -97,8 +97,8 @@ def _small_mask(shape: Entry, where: str) -> np.ndarray:
             return np.array(picture.convert("L")) > 0
     except InputError:
         raise
-    except Exception as error:  # Pillow's readers raise many kinds for bad data
-        raise InputError(f"{where} has a mask that is no picture; {FIX}") from error
+    except Exception as error:  # Pillow raises many kinds of errors for bad data
+        raise InputError(f"{where} has a mask that is not a picture; {FIX}") from error
 
 
 def _pasted(small: np.ndarray, points: Points, size: Size) -> np.ndarray:

@@ -23,7 +23,7 @@ class ClassMap:
     Attributes:
         classes: Names and colours.
         ids: The class id of each label of the annotations; 255 for void. Others are left out.
-        unlabelled: What pixels without an object hold.
+        unlabelled: What pixels outside of all objects hold.
     """
 
     classes: ClassTable
@@ -32,17 +32,17 @@ class ClassMap:
 
 
 def class_map(found: Annotations, path: Path | None, unlabelled: Unlabelled) -> ClassMap:
-    """The classes that `path` says, or else one for each label in the source's order.
+    """The classes that the file `path` defines, or else one for each label in the source's order.
 
-    A line of the file is one of `classes.txt`, and may go on with the labels that the class takes
-    in: ``vehicle 0 0 142 = car, truck``. Without them it takes the label of its own name. The line
-    ``void = ...`` names labels whose pixels are void. Labels in no line are left out.
+    A line of the file is like one of `classes.txt`, and may continue with the labels that belong to
+    the class: ``vehicle 0 0 142 = car, truck``. Without them, the label of the same name does. The
+    line ``void = ...`` names labels whose pixels are void. Labels on no line are left out.
 
-    Pixels without an object are of the class that takes in "background", if they are to have one;
-    without such a class, "background" comes first.
+    Pixels outside of all objects, unless they are void, belong to the class that has the label
+    "background"; without such a class, "background" is added as the first.
 
     Raises:
-        InputError: a line can't be understood, or names a label that isn't there.
+        InputError: a line can't be understood, or names a label that doesn't occur.
     """
     labels = tuple(dict.fromkeys(_OWN.get(label, label) for label in found.labels))
     merged, colors = _written(path, labels) if path else ({label: [label] for label in labels}, {})
@@ -103,7 +103,7 @@ def _written(path: Path, labels: Collection[str]) -> tuple[dict[str, list[str]],
 
 
 def _colors(names: tuple[str, ...], given: dict[str, Color]) -> tuple[Color, ...]:
-    """Those given if all classes have one and they differ, or else VOC's colour map."""
+    """The given ones if all classes have one and they differ, or else VOC's colour map."""
     chosen = [given[name] for name in names if name in given]
     if len(chosen) == len(names) == len(set(chosen)):
         return tuple(chosen)

@@ -1,4 +1,4 @@
-"""The choices of a conversion, for those who need no more than their names."""
+"""The choices of a conversion, for code that needs only their names."""
 
 from typing import Literal
 

@@ -21,10 +21,10 @@ NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"}
 
 
 def read_yolo(source: Path, images: Path | None = None) -> Annotations:
-    """Reads a folder with `images/` and `labels/`, these in any order with folders for splits.
+    """Reads a folder with `images/` and `labels/`, inside of folders for splits or around them.
 
     A line of a label file is a class number and the corners of a polygon, x and y in turn, as
-    shares of the photo's width and height. A photo without a file has no objects. The names are
+    fractions of the photo's width and height. A photo without a file has no objects. The names are
     those of `data.yaml`, or of a list such as `classes.txt`.
 
     Raises:
@@ -60,7 +60,7 @@ def read_yolo(source: Path, images: Path | None = None) -> Annotations:
 
 
 def _key(path: Path) -> str:
-    """What a photo and its labels share: the path without ``images``, ``labels`` and ending."""
+    """What a photo and its labels share: the path without ``images``, ``labels`` and extension."""
     parts = [part for part in path.with_suffix("").parts if part not in ("images", "labels")]
     return "/".join(parts)
 

@@ -1,4 +1,4 @@
-"""HDF5 weight files: Keras' layouts of all ages, and the one that the converter writes.
+"""HDF5 weight files: Keras' layouts, old and new, and the one that the converter writes.
 
 Keras 3 puts the variables of a layer at ``layers/<class and number>/vars/<index>`` and names the
 layer in an attribute of ``vars``. The converter writes the same with the layer's name in place of
@@ -55,13 +55,13 @@ def read_h5(path: Path) -> dict[str, np.ndarray]:
             root.visititems(collector.visit)
     except Refused:
         raise
-    except Exception as error:  # h5py raises many kinds for a damaged file
+    except Exception as error:  # h5py raises many kinds of errors for a damaged file
         raise ValueError("is a damaged HDF5 file; fetch it again") from error
     return collector.tensors
 
 
 def _check_heaps(path: Path) -> None:
-    """Walks the heaps that strings lie in: libhdf5 never ends on an object of no length in one.
+    """Walks the heaps that hold strings: an object without length makes libhdf5 loop forever.
 
     Source of the layout: "HDF5 File Format Specification", version 3.0, sections II and III.E.
     """
@@ -76,7 +76,7 @@ def _check_heaps(path: Path) -> None:
             while place + 16 <= end:
                 index = int.from_bytes(data[place : place + 2], "little")
                 length = int.from_bytes(data[place + 8 : place + 16], "little")
-                # Object 0 is what is free, with its header.
+                # Object 0 is the free space, with its header.
                 step = length if index == 0 else 16 + length + -length % 8
                 seen += 1
                 if not 16 <= step <= end - place or seen > MAX_STRINGS:
@@ -86,7 +86,7 @@ def _check_heaps(path: Path) -> None:
 
 
 class _Collector:
-    """Gathers the numbers of a file that has `file_bytes` bytes, and so at most so many to give."""
+    """Gathers the numbers of a file of `file_bytes` bytes, which can't hold more than that."""
 
     def __init__(self, file_bytes: int):
         self.tensors: dict[str, np.ndarray] = {}

@@ -28,8 +28,8 @@ def read_torch(path: str | PathLike) -> dict[str, np.ndarray]:
     Nothing that the file names is imported or called.
 
     Raises:
-        InputError: the file is damaged or no torch checkpoint, or holds anything beside tensors,
-            plain containers, numbers and strings.
+        InputError: the file is damaged or not a torch checkpoint, or holds anything besides
+            tensors, plain containers, numbers and strings.
     """
     path = Path(path)
     data = map_file(path)
@@ -41,7 +41,7 @@ def read_torch(path: str | PathLike) -> dict[str, np.ndarray]:
         elif data[257:262] == b"ustar":
             raise ValueError("is in torch's tar format of 2016; save it again with a newer torch")
         else:
-            raise ValueError("is no torch checkpoint, neither of the zip nor the legacy format")
+            raise ValueError("is not a torch checkpoint, in neither the zip nor the legacy format")
         plain: dict[tuple, np.ndarray] = {}
         return {
             name: _array(name, tensor, storages, plain)
@@ -58,7 +58,7 @@ def map_file(path: Path) -> mmap.mmap:
         InputError: it doesn't exist, is empty or can't be read.
     """
     if not path.is_file():
-        raise InputError(f"{path} doesn't exist or is no file; name a file of weights")
+        raise InputError(f"{path} doesn't exist or is not a file; name a file of weights")
     try:
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -35,7 +35,7 @@ def read_legacy(data: mmap.mmap) -> Contents:
     data.seek(0)
     magic, _ = load_pickle(data)
     if magic != LEGACY_MAGIC:
-        raise ValueError("is a pickle, but no torch checkpoint")
+        raise ValueError("is a pickle, but not a torch checkpoint")
     version, _ = load_pickle(data)
     if version != LEGACY_VERSION:
         # Containers aren't shown: one that nests another twice, and so on, would print without end.
@@ -67,7 +67,7 @@ def read_zip(data: mmap.mmap) -> Contents:
     entries = _entries(data)
     pickles = [name for name in entries if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise ValueError("is a zip file without data.pkl, so no torch checkpoint")
+        raise ValueError("is a zip file without data.pkl, so not a torch checkpoint")
     folder = pickles[0].removesuffix("data.pkl")
     order = entries.get(folder + "byteorder")
     if order is not None and _entry_bytes(data, order) != b"little":

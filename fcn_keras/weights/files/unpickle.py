@@ -33,7 +33,7 @@ _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
 def load_pickle(stream: Stream) -> tuple[object, dict[str, Storage]]:
-    """Reads one pickle from `stream` and leaves the stream behind it.
+    """Reads one pickle from `stream` and leaves the stream right after it.
 
     Returns:
         What was pickled, in plain containers, numbers, strings and `Tensor` descriptions; and
@@ -66,7 +66,7 @@ def load_pickle(stream: Stream) -> tuple[object, dict[str, Storage]]:
 
 def _argument(opcode: pickletools.OpcodeInfo, stream: Any) -> object:
     if opcode.name == "GLOBAL":
-        # pickletools warns of backslashes in these two lines, which Python's pickle takes as such.
+        # pickletools warns of backslashes in these two lines; Python's pickle takes them literally.
         module, name = stream.readline(), stream.readline()
         if not name.endswith(b"\n"):
             raise ValueError("an unfinished name")
@@ -122,7 +122,7 @@ class _Machine:
         self.stack[-1].update(map(hashable, items))
 
     def build_state(self) -> None:
-        # A state dict carries its modules' version numbers as an attribute; nobody needs them.
+        # A state dict has its modules' version numbers as an attribute, which isn't needed.
         self.stack.pop()
         expect(self.stack[-1], dict)
 

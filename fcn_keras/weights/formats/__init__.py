@@ -13,9 +13,9 @@ from fcn_keras.weights.formats import (
     torchvision,
     weights_h5,
 )
-from fcn_keras.weights.rules import Format
+from fcn_keras.weights.rules import WeightsFile
 
-# timm's file has other names beside torchvision's, so it comes first.
+# timm's file has other names besides torchvision's, so it comes first.
 FORMATS = (timm, torchvision, pytorch_fcn, batch_norm, weights_h5, keras_vgg16)
 KNOWN = (
     "torchvision's or timm's VGGs, PyTorch-FCN, the batch-norm fcn_vgg16, Keras' VGGs and "
@@ -23,7 +23,7 @@ KNOWN = (
 )
 
 
-def recognise(tensors: Mapping[str, np.ndarray]) -> Format:
+def recognise(tensors: Mapping[str, np.ndarray]) -> WeightsFile:
     """The format whose names the tensors have.
 
     Raises:

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from fcn_keras.weights.formats.torchvision import COUNTED
-from fcn_keras.weights.rules import COUNTER, IMAGENET, VGG16, Format, torch_batch_norm, torch_rules
+from fcn_keras.weights.rules import (
+    COUNTER,
+    IMAGENET,
+    VGG16,
+    WeightsFile,
+    torch_batch_norm,
+    torch_rules,
+)
 
 CONVOLUTIONS = {
     **{
@@ -40,10 +47,10 @@ REQUIRED = frozenset(rule.source for rule in RULES)
 UNUSED = {f"{name}.{COUNTER}": COUNTED for name in NORMALIZATIONS}
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     if not tensors.keys() >= REQUIRED:
         return None
-    return Format(
+    return WeightsFile(
         "a batch-norm FCN-8s", RULES, IMAGENET, pretrained=False, batch_norm=True, unused=UNUSED
     )

@@ -13,8 +13,8 @@ import numpy as np
 from fcn_keras.models.anatomy import backbone_of, part
 from fcn_keras.models.vgg import BACKBONES
 from fcn_keras.weights.rules import (
-    Format,
     Rule,
+    WeightsFile,
     bgr_kernel,
     kernel,
     linear,
@@ -32,8 +32,8 @@ VARIABLES |= {"b_1": "bias", "bias": "bias", "1": "bias"}
 NAME = re.compile(r"(?P<layer>\w+)/(?:.*/)?(?:(?P=layer)_)?(?P<variable>W_1|b_1|kernel|bias|\d)")
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     if "normalize/scale" in tensors:
         return None
     rules = tuple(_rules(tensors))
@@ -46,7 +46,7 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
         for name in tensors
         if name.startswith("predictions/")
     }
-    return Format(
+    return WeightsFile(
         f"Keras' {BACKBONES[backbone].title}",
         rules,
         minus(*reversed(MEAN_BGR)),

@@ -15,8 +15,8 @@ import numpy as np
 
 from fcn_keras.weights.rules import (
     VGG16,
-    Format,
     Rule,
+    WeightsFile,
     minus,
     torch_bgr_kernel,
     torch_kernel,
@@ -50,11 +50,11 @@ RULES = (
 REQUIRED = frozenset(rule.source for rule in BACKBONE_RULES) | {"fc6.weight", "score_fr.weight"}
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     if not tensors.keys() >= REQUIRED:
         return None
-    return Format(
+    return WeightsFile(
         "a PyTorch-FCN checkpoint",
         RULES,
         minus(*reversed(MEAN_BGR)),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fcn_keras.weights.formats import torchvision
-from fcn_keras.weights.rules import Format, torch_rules
+from fcn_keras.weights.rules import WeightsFile, torch_rules
 
 CLASSIFIER = (*torch_rules("pre_logits.fc1", "fc6"), *torch_rules("pre_logits.fc2", "fc7"))
 UNUSED = dict.fromkeys(
@@ -19,8 +19,8 @@ UNUSED = dict.fromkeys(
 )
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     found = torchvision.match(tensors)
     if found is None or not tensors.keys() >= {rule.source for rule in CLASSIFIER}:
         return None

@@ -2,7 +2,7 @@
 
 Source: ``torchvision/models/vgg.py``. ``features`` counts convolutions, batch normalisations, ReLUs
 and pools; ``classifier`` counts linear layers, ReLUs and dropouts. Files of the same names that
-were trained on other normalisation (such as Caffe's) can't be told apart.
+were trained with another normalisation (such as Caffe's) can't be told apart.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from fcn_keras.models.vgg import BACKBONES, VGG
 from fcn_keras.weights.rules import (
     COUNTER,
     IMAGENET,
-    Format,
     Rule,
+    WeightsFile,
     torch_batch_norm,
     torch_linear,
     torch_linear_7x7,
@@ -53,8 +53,8 @@ def _feature_rules(vgg: VGG) -> Iterator[Rule]:
         index += 1  # the pool
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     features = {name for name in tensors if name.startswith("features.")}
     counters = {name for name in features if name.endswith(COUNTER)}
     rules = {name: feature_rules(vgg) for name, vgg in BACKBONES.items()}
@@ -69,7 +69,7 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
             "classifier.0.bias is NaN, as in torchvision's IMAGENET1K_FEATURES, which expects "
             "another normalisation; use vgg16-397923af.pth"
         )
-    return Format(
+    return WeightsFile(
         f"torchvision's {BACKBONES[backbone].title}",
         (*rules[backbone], *CLASSIFIER),
         IMAGENET,

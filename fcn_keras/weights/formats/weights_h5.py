@@ -11,15 +11,15 @@ import numpy as np
 
 from fcn_keras.models.anatomy import HEAD, backbone_of
 from fcn_keras.models.vgg import BACKBONES
-from fcn_keras.weights.rules import BATCH_NORM, Format, Normalization, Rule, kernel, vector
+from fcn_keras.weights.rules import BATCH_NORM, Normalization, Rule, WeightsFile, kernel, vector
 
 NAME = re.compile(r"(?P<layer>\w+)/vars/(?P<index>\d)")
 CONVOLUTION = ("kernel", "bias")
 NORMALIZATION = tuple(BATCH_NORM.values())
 
 
-def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
-    """The file as this format, None if its names are others."""
+def match(tensors: Mapping[str, np.ndarray]) -> WeightsFile | None:
+    """The file as this format; None if it has other names."""
     if not {"normalize/scale", "normalize/offset"} <= tensors.keys():
         return None
     rules = []
@@ -40,7 +40,7 @@ def match(tensors: Mapping[str, np.ndarray]) -> Format | None:
     order = {layer: place for place, layer in enumerate((*vgg.names, *HEAD, "score_fr"))}
     rules.sort(key=lambda rule: order.get(rule.layer.removesuffix("_bn"), len(order)))
     trained = "score_fr" in layers
-    return Format(
+    return WeightsFile(
         "an FCN's weights" if trained else f"a converted {vgg.title}",
         tuple(rules),
         _normalization(tensors),

@@ -147,7 +147,7 @@ def edit(path, change):
         (lambda r: r["shapes"][0].update(shape_type="mask"), r"shape 1 has no mask, which must be"),
         (
             lambda r: r["shapes"][0].update(shape_type="mask", mask="AAAA"),
-            r"shape 1 \(car\) has a mask that is no picture",
+            r"shape 1 \(car\) has a mask that is not a picture",
         ),
         (lambda r: r.update(imageWidth=17), r"^a.json is about 17 x 16 pixels, but photo .*a.jpg"),
         (
@@ -281,11 +281,11 @@ CVAT = '<annotations><image id="0" name="a.jpg" width="16" height="16">{}</image
     [
         ('<!DOCTYPE x [<!ENTITY a "aa">]>' + CVAT, r"a.xml has a DOCTYPE, which CVAT doesn't"),
         (CVAT[:-3], r"annotation file .*a.xml can't be read \(.*\); export it again"),
-        ("<annotation/>", r"a.xml is no file of CVAT's; export as"),
+        ("<annotation/>", r"a.xml is not a CVAT file; export as"),
         (CVAT.format('<polygon points="1,1;2,2;3,1"/>'), r"a.jpg, shape 1 has no label, which"),
         (CVAT.format('<polygon label="x" points="1,1;2,2"/>'), r"is a polygon of 2 points"),
         (CVAT.format('<polygon label="x" points="1,1;2;3,1"/>'), r"has the point \['2'\], which"),
-        (CVAT.format('<blob label="x"/>'), r"shape 1 is a blob, which is no shape of CVAT's"),
+        (CVAT.format('<blob label="x"/>'), r"shape 1 is a blob, which is not a shape of CVAT's"),
         (
             CVAT.format('<mask label="x" rle="1, 4" left="0" top="0" width="2" height="2"/>'),
             r"rle '1, 4', but it must be run lengths that add up to 2 x 2 pixels",
