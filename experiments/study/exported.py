@@ -1,12 +1,15 @@
 """Scores exported files on a data set, each image at its own size, as the evaluator scores a model.
 
 python -m experiments.study.exported float32.onnx int8.onnx --dataset voc2012 --data-dir DIR
+
+A file of one size, such as LiteRT's, gets each image in a corner of the mean colour.
 """
 
 from fcn_keras_cli import select_backend
 
 select_backend()
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,7 @@ from fcn_keras.data import Source, open_dataset
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import ConfusionMatrix, Scores
 from fcn_keras.export import FORMATS, serve
+from fcn_keras.imagenet import MEAN_PIXEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Options(cli.DataOptions):
     """What is scored, and on what."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files *.onnx, *.xml (OpenVINO) or *.stablehlo that take images of any size."""
+    """Files *.onnx, *.xml (OpenVINO), *.tflite (LiteRT) or *.stablehlo, each with its record."""
     split: str = "val"
     """The split to score on."""
 
@@ -45,11 +49,37 @@ def main(options: Options) -> None:
 def load(file: Path) -> Callable[[np.ndarray], np.ndarray]:
     """What computes logits, probabilities or classes of images ``(B, H, W, 3)``, float32."""
     for kind in FORMATS.values():
-        if file.suffix == kind.suffix and kind.extern and kind.open_size:
-            if not file.is_file():
-                raise InputError(f"{file} does not exist")
-            return serve.LOADERS[kind.writer](str(file))
-    raise InputError(f"{file} must be named *.onnx, *.xml or *.stablehlo")
+        if file.suffix == kind.suffix != "" and kind.extern:
+            record = Path(f"{file}.json")
+            for path in (file, record):
+                if not path.is_file():
+                    raise InputError(f"{path} does not exist")
+            run = serve.LOADERS[kind.writer](str(file))
+            size = json.loads(record.read_text())["input"]["shape"][1:3]
+            return run if None in size else framed(run, *size)
+    raise InputError(f"{file} must be named *.onnx, *.xml, *.tflite or *.stablehlo")
+
+
+def framed(
+    run: Callable[[np.ndarray], np.ndarray], height: int, width: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Takes smaller images too: at the top left of the mean colour, which is cut off the result.
+
+    What the layers make of that colour spreads into the image, so its logits change a little.
+    """
+
+    def fit(images: np.ndarray) -> np.ndarray:
+        batch, rows, columns, _ = images.shape
+        if rows > height or columns > width:
+            raise InputError(
+                f"an image of {columns}x{rows} pixels is larger than the {width}x{height} that the "
+                "file takes: export it with a larger `input_size`"
+            )
+        frame = np.full((batch, height, width, 3), MEAN_PIXEL, np.float32)
+        frame[:, :rows, :columns] = images
+        return run(frame)[:, :rows, :columns]
+
+    return fit
 
 
 def score(run: Callable[[np.ndarray], np.ndarray], source: Source) -> Scores:

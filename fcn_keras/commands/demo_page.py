@@ -69,7 +69,12 @@ class Demo:
                 with gr.Tab("Classes"):
                     classes = gr.AnnotatedImage(label="Point at a name", height=400)
                 with gr.Tab("Confidence"):
-                    confidence = gr.Image(label="White is sure", height=400, interactive=False)
+                    confidence = gr.Image(
+                        label="White is sure",
+                        height=400,
+                        interactive=False,
+                        buttons=["download", "fullscreen"],  # Gradio's own share sends it away
+                    )
                 shares = gr.Label(label="Share of the pixels")
                 download = gr.DownloadButton("Class ids (PNG)", interactive=False)
         shown = [classes, confidence, shares, download]

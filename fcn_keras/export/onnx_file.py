@@ -24,14 +24,12 @@ from fcn_keras.models.layers import Crop
 OPSET, IR_VERSION = 17, 8
 
 
-def write(job: Job, path: Path, signed: bool = True) -> None:
+def write(job: Job, path: Path) -> None:
     """Writes the file.
 
     Args:
         job: The model, and what to make of it.
         path: The file.
-        signed: Whether int8 has signed maps. ONNX Runtime's products of unsigned ones overflow on
-            CPUs without VNNI.
 
     Raises:
         InputError: the model has a layer that none of our models has.
@@ -66,7 +64,7 @@ def write(job: Job, path: Path, signed: bool = True) -> None:
     helper.set_model_props(model, {name: json.dumps(value) for name, value in job.facts.items()})
     onnx.save_model(model, path)
     if job.quantize == "int8":
-        onnx_int8.quantise(path, classes, job.calibration, signed)
+        onnx_int8.quantise(path, classes, job.calibration)
 
 
 class _Graph:

@@ -17,8 +17,7 @@ def write(job: Job, path: Path) -> None:
     import openvino
 
     onnx = path.with_suffix(".onnx")
-    # OpenVINO is several times as fast where int8's maps are unsigned.
-    onnx_file.write(job, onnx, signed=False)
+    onnx_file.write(job, onnx)
     model = openvino.Core().read_model(onnx)
     for name, value in job.facts.items():
         model.set_rt_info(json.dumps(value), ["fcn_keras", name])

@@ -89,6 +89,9 @@ def use(page, port, segmenter, folder):
     while opacity(page) > 0.3 and time.monotonic() < deadline:
         page.wait_for_timeout(200)
     assert opacity(page) == pytest.approx(0.2, abs=0.01)
+    page.get_by_role("tab", name="Confidence").click()
+    page.wait_for_selector("button[aria-label='Download']")
+    assert page.locator("button[aria-label='Share']").count() == 0
     assert all(url.startswith((f"http://127.0.0.1:{port}", "data:", "blob:")) for url in asked)
 
 
