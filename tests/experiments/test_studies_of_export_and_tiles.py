@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+import fcn_keras
+from experiments.study import formats, tiling
+from fcn_keras import export
+
+
+def test_windows_cover_an_image_and_are_averaged():
+    assert tiling._starts(512) == tiling._starts(300) == [0]
+    assert tiling._starts(600) == [0, 88]
+    assert tiling._starts(1024) == [0, 341, 512]
+    image = np.random.default_rng(0).integers(0, 256, (600, 512, 3), np.uint8)
+    np.testing.assert_allclose(tiling.windows(lambda images: images, image), image)
+    calls = []
+    run = lambda images: np.full((*images.shape[:3], 1), calls.append(0) or len(calls))  # noqa: E731
+    found = tiling.windows(run, image)[:, 0, 0]
+    assert list(found[[0, 87, 88, 511, 512, 599]]) == [1, 1, 1.5, 1.5, 2, 2]
+
+
+def test_what_cannot_be_exported_is_a_row(tmp_path, monkeypatch):
+    def refuse(model, path, **_):
+        raise export.ExportError("too far")
+
+    monkeypatch.setattr(export, "export_model", refuse)
+    options = formats.Options(model=tmp_path / "none.keras", out=tmp_path)
+    rows = list(formats.files(options))
+    assert len(rows) == sum(1 + len(kind.precisions) for kind in export.FORMATS.values())
+    assert all(row == {"error": "too far"} for _, _, row in rows)
+
+
+@pytest.mark.slow
+def test_formats_are_exported_once_and_timed(tmp_path, monkeypatch, capsys):
+    names = ("stablehlo", "compact")
+    monkeypatch.setattr(export, "FORMATS", {name: export.FORMATS[name] for name in names})
+    file = tmp_path / "model.keras"
+    fcn_keras.fcn8s(3, backbone_width=2, head_width=4).save(file)
+    options = formats.Options(model=file, out=tmp_path, size=64, repeats=1)
+    formats.main(options)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert {"stablehlo-float32.stablehlo", "compact-float32.safetensors"} <= {
+        path.name for path in written
+    }
+    formats.main(options)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
+    printed = capsys.readouterr().out
+    for name in ("ours float32", "ours bfloat16", "stablehlo-float32", "compact-float32"):
+        assert name in printed
+
+
+@pytest.mark.slow
+def test_tiles_change_nothing_and_windows_do():
+    found = tiling.compare("voc2012", 1100, 960)
+    assert found["tiles differ"] < 1e-5 and found["tiles change"] == "0.00%"
+    assert found["windows differ"] > 1e-3
