@@ -81,6 +81,7 @@ class LargePhotos:
     def _rows(self, image: np.ndarray) -> Rows:
         with self._lock:
             self._tiler = tiler = self._tiler or Tiler(self.model, self.tile_bytes)
+        allocator.trim()  # what reading the model, photos and smaller runs left
         # XLA on a CPU ends the process if it can't get memory, so ask first.
         allocator.zeros((self.tile_bytes,), np.uint8)
         if not self.flip and self.scales == (1.0,):

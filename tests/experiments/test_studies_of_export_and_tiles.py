@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 import fcn_keras
-from experiments.study import formats, tiling
+from experiments.study import formats, throughput, tiling
 from fcn_keras import export
 
 
@@ -53,3 +54,28 @@ def test_tiles_change_nothing_and_windows_do():
     found = tiling.compare("voc2012", 1100, 960)
     assert found["tiles differ"] < 1e-5 and found["tiles change"] == "0.00%"
     assert found["windows differ"] > 1e-3
+
+
+@pytest.mark.slow
+def test_the_loop_writes_what_predict_writes(tmp_path, monkeypatch, capsys):
+    for index in range(3):
+        Image.new("RGB", (40 + index, 30), (9, 99, 199)).save(tmp_path / f"{index}.png")
+    file = tmp_path / "model.keras"
+    fcn_keras.fcn8s(3, backbone_width=2, head_width=4).save(file)
+    written = {}
+
+    class Kept:
+        def __enter__(self):
+            return tmp_path / "out"
+
+        def __exit__(self, *_):
+            for way in ("predict", "loop"):
+                written[way] = {path.name for path in (tmp_path / "out" / way).iterdir()}
+
+    monkeypatch.setattr(throughput.tempfile, "TemporaryDirectory", Kept)
+    (tmp_path / "out").mkdir()
+    throughput.main(throughput.Options(words=(str(tmp_path),), model=str(file), turn=2))
+    assert written["predict"] == written["loop"]
+    assert written["loop"] == {f"{i}{end}" for i in range(3) for end in (".png", "_overlay.jpg")}
+    printed = capsys.readouterr().out
+    assert "of 2 turns" in printed and "1 programs compiled" in printed

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import fcn_keras
-from fcn_keras.data.classes import SHAPES
 from fcn_keras.export import export_model
 from fcn_keras.export.proof import PHOTOS
 
@@ -60,10 +59,13 @@ def page():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantize", [None, "float16"])
-def test_the_map_is_pythons(model, photo, folder, address, page, quantize):
+@pytest.mark.parametrize(
+    ("name", "quantize"), [("small", None), ("small", "float16"), ("voc2012", None)]
+)
+def test_the_map_is_pythons(model, photo, folder, address, page, name, quantize):
+    segmenter = fcn_keras.Segmenter(model if name == "small" else name, bucket=1)
     export_model(
-        model,
+        segmenter.model,
         folder / "model.onnx",
         format="onnx",
         output="classes",
@@ -75,13 +77,13 @@ def test_the_map_is_pythons(model, photo, folder, address, page, quantize):
     page.goto(address)
     page.wait_for_selector("text=Choose a photo.", timeout=60_000)
     page.set_input_files("#photo", str(PHOTOS[1]))
-    page.wait_for_selector(r"text=/pixels in [\d.]+ s/", timeout=120_000)
+    page.wait_for_selector(r"text=/pixels in [\d.]+ s/", timeout=300_000)
 
     read = page.evaluate(READ_MAP)
     rgba = np.array(read["bytes"], np.uint8).reshape(read["height"], read["width"], 4)
     assert (rgba[..., 3] == 255).all()
-    expected = fcn_keras.Segmenter(model, bucket=1)(PHOTOS[1])
-    painted = np.array(SHAPES.colors)[expected]
+    expected, known = segmenter(PHOTOS[1]), segmenter.classes
+    painted = np.array(known.colors)[expected]
     assert rgba.shape[:2] == expected.shape
     changed = (rgba[..., :3] != painted).any(axis=-1).mean()
     assert changed <= (0.001 if quantize is None else 0.005)
@@ -90,7 +92,7 @@ def test_the_map_is_pythons(model, photo, folder, address, page, quantize):
         re.fullmatch(r"(.+) ([\d.]+) %", line).groups()
         for line in page.locator("#legend li").all_inner_texts()
     )
-    shares = {name: (expected == label).mean() for label, name in enumerate(SHAPES.names)}
+    shares = {name: (expected == label).mean() for label, name in enumerate(known.names)}
     assert legend.keys() == {name for name, share in shares.items() if share}
     for name, share in legend.items():
         assert float(share) == pytest.approx(100 * shares[name], abs=0.6)
