@@ -3,14 +3,13 @@
 python -m experiments.study.formats voc2012 --out DIR
 
 Files that DIR holds already are taken as they are. Then all are timed beside the model itself at
-one size, in turns, each in a process of its own.
+one size, in turns, each turn in a new process.
 """
 
 from fcn_keras_cli import select_backend
 
 select_backend()
 
-import contextlib
 import json
 import statistics
 import time
@@ -21,8 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.benchmark.tables import table
-from experiments.benchmark.workers import process
+from experiments.benchmark.workers import apart
 from fcn_keras.commands import cli
+
+CALLS = 3  # Timed in each turn.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Options(cli.Options):
     """Folder for the files, FORMAT-PRECISION with the format's suffix."""
     size: int = 480
     """Height and width of the image that is timed, and of LiteRT's files."""
-    repeats: int = 7
+    repeats: int = 3
     """Turns of each."""
 
 
@@ -85,32 +86,24 @@ def files(options: Options) -> Iterator[tuple[Path, str, dict]]:
 
 def turns(loaders: dict[str, tuple], size: int, repeats: int) -> dict[str, list[float]]:
     """The milliseconds of each, which take turns."""
-    with contextlib.ExitStack() as stack:
-        others = {name: stack.enter_context(process()) for name in loaders}
+    found: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(repeats):
         for name, loader in loaders.items():
-            others[name].submit(_load, size, *loader).result()
-        found: dict[str, list[float]] = {name: [] for name in loaders}
-        for _ in range(repeats):
-            for name, other in others.items():
-                found[name].append(other.submit(_turn).result())
+            found[name] += apart(turn, size, *loader)
+            cli.console().print(f"{name}: {min(found[name]):.0f} ms at the fastest so far")
     return found
 
 
-_run: Callable
-_image: np.ndarray
-
-
-def _load(size: int, load: Callable, *arguments: str) -> None:
-    global _run, _image
-    _image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)
-    _run = load(*arguments)
-    np.asarray(_run(_image))
-
-
-def _turn() -> float:
-    start = time.perf_counter()
-    np.asarray(_run(_image))
-    return 1000 * (time.perf_counter() - start)
+def turn(size: int, load: Callable, *arguments: str) -> list[float]:
+    """Milliseconds of `CALLS` calls after a first one."""
+    run = load(*arguments)
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)
+    milliseconds = []
+    for _ in range(1 + CALLS):
+        start = time.perf_counter()
+        np.asarray(run(image))
+        milliseconds.append(1000 * (time.perf_counter() - start))
+    return milliseconds[1:]
 
 
 def ours(model: str, precision: str) -> Callable:

@@ -75,7 +75,7 @@ def test_the_map_is_pythons(model, photo, folder, address, page, name, quantize)
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
-    page.wait_for_selector("text=Choose a photo.", timeout=60_000)
+    page.wait_for_selector("text=Choose a photo.", timeout=300_000)
     page.set_input_files("#photo", str(PHOTOS[1]))
     page.wait_for_selector(r"text=/pixels in [\d.]+ s/", timeout=300_000)
 
