@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmark.tables import table
+from experiments.benchmark.report import Report
 from experiments.benchmark.workers import apart
 from fcn_keras.commands import cli
 
@@ -50,7 +50,8 @@ def main(options: Options) -> None:
     for name, milliseconds in turns(loaders, options.size, options.repeats).items():
         rows[name] |= {"ms": statistics.median(milliseconds), "fastest": min(milliseconds)}
     title = f"{options.model}, one image of {options.size}x{options.size}"
-    cli.console().print(table(title, [{"file": name} | row for name, row in rows.items()]))
+    report = Report(title, [{"file": name} | row for name, row in rows.items()])
+    cli.console().print(report.table())
 
 
 def files(options: Options) -> Iterator[tuple[Path, str, dict]]:
@@ -59,6 +60,8 @@ def files(options: Options) -> Iterator[tuple[Path, str, dict]]:
     from fcn_keras.export import FORMATS, ExportError, export_model
 
     for name, kind in FORMATS.items():
+        if not kind.extern:  # ours reads it, so it is no faster or slower
+            continue
         for precision in (None, *kind.precisions):
             path = options.out / f"{name}-{precision or 'float32'}{kind.suffix}"
             record = path / "export.json" if not kind.suffix else Path(f"{path}.json")

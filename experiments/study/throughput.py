@@ -24,7 +24,7 @@ from PIL import Image
 
 from fcn_keras.commands import cli, photos
 from fcn_keras.commands.outputs import Outputs
-from fcn_keras.commands.prediction_run import Run
+from fcn_keras.commands.prediction_run import PredictionRun
 from fcn_keras.inference import Segmenter
 
 
@@ -49,7 +49,9 @@ def main(options: Options) -> None:
         out = Path(folder)
         items = photos.find(options.words, out)[: options.count]
         compile_all(segmenter, items)
-        run = Run(segmenter, Outputs(out / "predict", segmenter.classes), cli.console(quiet=True))
+        run = PredictionRun(
+            segmenter, Outputs(out / "predict", segmenter.classes), cli.console(quiet=True)
+        )
         ways = {"predict": run, "loop": lambda turn: loop(segmenter, turn, out / "loop")}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for first in range(0, len(items), options.turn):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmark.tables import table
+from experiments.benchmark.report import Report
 from experiments.benchmark.workers import apart
 from fcn_keras.commands import cli
 from fcn_keras.inference import Segmenter, bind
@@ -50,7 +50,7 @@ def main(options: Options) -> None:
             cli.console().print(rows[-1])
             if 2**20 < width * height <= WHOLE:
                 rows[-1] |= apart(compare, model, width, height)
-    cli.console().print(table("Photos of several sizes", rows))
+    cli.console().print(Report("Photos of several sizes", rows).table())
 
 
 def segmenter(name: str) -> Segmenter:
