@@ -77,6 +77,9 @@ class Networks(Options):
     precision: Precision = "float32"  # Type of the convolutions.
     backbone_width: int = 64  # Filters of the first block; 64 is VGG16.
     head_width: int = 4096  # Filters of fc6 and fc7.
+    matrix: int | None = None
+    """Height and width of the matrices whose product `roofline` takes as the machine's limit.
+    Default: 4096 on a CPU, 16384 elsewhere."""
 
     def cases(self) -> Iterator[Case]:
         """Every combination of the options.

@@ -30,7 +30,7 @@ class Roofline(Networks):
     def report(self, case: Case, tell: Tell) -> Report:
         """A row for each layer, and their sum."""
         tell("measuring the matrix product and the memory")
-        flops, bandwidth = peak_flops(case.precision), peak_bandwidth()
+        flops, bandwidth = peak_flops(case.precision, self.matrix), peak_bandwidth()
         model, rows = fixed_model(case), []
         for name, operations, moved in costs(model, case.batch, self.training):
             tell(f"{case}: {name}")
@@ -47,9 +47,9 @@ class Roofline(Networks):
         return Report(title, rows, about)
 
 
-def peak_flops(precision: str) -> float:
+def peak_flops(precision: str, size: int | None = None) -> float:
     """Operations a second of the best large matrix product, of JAX or, on a CPU, PyTorch."""
-    size = 4096 if on_cpu() else 16384
+    size = size or (4096 if on_cpu() else 16384)
     square = np.random.default_rng(0).standard_normal((size, size), np.float32)
     x = jnp.asarray(square, precision)
     seconds = _times(tuned_jit(jnp.matmul), x, x)

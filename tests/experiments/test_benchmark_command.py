@@ -152,7 +152,7 @@ def test_only_what_is_installed_takes_part(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("training", ["--training", "--no-training"])
 def test_roofline_lists_every_layer(training, monkeypatch, tmp_path, capsys):
-    (report,) = run(monkeypatch, tmp_path, "roofline", *TINY, training)
+    (report,) = run(monkeypatch, tmp_path, "roofline", *TINY, "--matrix", "64", training)
     rows = {row["layer"]: row for row in report["rows"]}
     assert {"normalize", "block1_conv1", "fc6", "upscore8"} <= rows.keys()
     assert ("update" in rows) == (training == "--training")
