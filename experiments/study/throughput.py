@@ -64,7 +64,8 @@ def main(options: Options) -> None:
     ratios = [b / a for a, b in zip(*seconds.values(), strict=True)]
     cli.console().print(
         f"predict is {statistics.median(ratios):.2f} times as fast, the median of {len(ratios)} "
-        f"turns of {min(ratios):.2f} to {max(ratios):.2f}; {segmenter.compiles} programs compiled"
+        f"turns of {min(ratios):.2f} to {max(ratios):.2f}; {segmenter.compiles} programs compiled",
+        soft_wrap=True,
     )
 
 
