@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,8 @@ def _keep_compiled_programs() -> None:
     JAX's own variables take precedence: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
     ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
     """
+    # What can't be cached is compiled again: no reason to print, say, that a disk is full.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     if os.environ["KERAS_BACKEND"] != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     import jax

@@ -24,12 +24,15 @@ def convert(path: str | PathLike, out: str | PathLike, *, head_width: int = 4096
 
     Raises:
         InputError: the file is damaged or not a classifier, or `out` isn't a ``.weights.h5``.
+        SaveError: `out` can't be written.
     """
     out = Path(out)
     if not out.name.endswith(".weights.h5"):
         raise InputError(f"{out}: Keras needs a name that ends in .weights.h5")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} doesn't exist; create it first")
+    if out.is_dir():
+        raise InputError(f"{out} can't be written (Is a directory): name a file")
     tensors = read_tensors(path)
     try:
         form = recognise(tensors)

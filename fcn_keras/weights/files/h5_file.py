@@ -12,6 +12,7 @@ open only what you trust.
 
 from __future__ import annotations
 
+import io
 import mmap
 from collections.abc import Mapping
 from math import prod
@@ -21,8 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from fcn_keras.errors import InputError
-from fcn_keras.storage import SaveError, replacing
+from fcn_keras.storage import replacing
 from fcn_keras.weights.files.torch_names import Refused
 from fcn_keras.weights.rules import Normalization
 
@@ -131,19 +131,20 @@ def write_h5(
     """Writes the variables of layers by name, atomically, and what they expect of the pixels.
 
     Raises:
-        InputError: the file can't be written.
+        SaveError: the file can't be written.
     """
-    try:
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            for layer, arrays in variables.items():
-                group = _layer_group(file, layer)
-                for index, array in enumerate(arrays):
-                    group.create_dataset(str(index), data=array)
-            group = _layer_group(file, "normalize")
-            group.attrs["scale"] = normalization.scale
-            group.attrs["offset"] = normalization.offset
-    except SaveError as error:
-        raise InputError(str(error)) from error
+    # In memory first: where a disk is full, libhdf5 prints hundreds of lines of its own.
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        for layer, arrays in variables.items():
+            group = _layer_group(file, layer)
+            for index, array in enumerate(arrays):
+                group.create_dataset(str(index), data=array)
+        group = _layer_group(file, "normalize")
+        group.attrs["scale"] = normalization.scale
+        group.attrs["offset"] = normalization.offset
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _layer_group(file: h5py.File, layer: str) -> h5py.Group:
