@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fcn_keras import InputError
 from fcn_keras.commands import flags
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.recipes import NAMES, load_recipe
@@ -193,6 +194,25 @@ def test_a_recipe_may_be_a_file_of_ones_own(tmp_path, refused):
     assert "data folder absent" in refused("--recipe", str(path), "--workdir", str(tmp_path / "x"))
     path.write_text("")
     assert "doesn't set config = TrainConfig" in refused("--recipe", str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("config = (", "SyntaxError"),
+        ("config = TrainConfig()", "NameError"),
+        ("config = lambda photos: 1 / 0", "ZeroDivisionError"),
+        ("config = lambda: 1", "TypeError"),
+        ("\0", "ValueError|SyntaxError"),
+        ("\xff", "SyntaxError"),
+        ("(" * 5000, "SyntaxError|MemoryError"),
+    ],
+)
+def test_a_recipe_that_can_t_be_run_is_one_line(tmp_path, content, fault):
+    path = tmp_path / "mine.py"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=rf"recipe .*mine.py can't be run \(({fault}): .*\)$"):
+        load_recipe(str(path))
 
 
 def test_settings_keep_their_names():
