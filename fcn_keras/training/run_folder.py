@@ -93,8 +93,9 @@ class RunFolder:
         }
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for draft in self.path.glob(f".{self.best.stem}-*"):  # of a run that was killed
-                draft.unlink()
+            for file in (self.config, self.data, self.plan, self.log, self.row, self.best):
+                for draft in self.path.glob(f".{file.stem}-*"):  # of a run that was killed
+                    draft.unlink()
             with replacing(self.config) as temporary:
                 temporary.write_text(json.dumps(record, indent=2) + "\n")
         except OSError as error:

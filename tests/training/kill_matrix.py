@@ -1,32 +1,38 @@
 """Kills training runs with SIGKILL, resumes them, and compares them with one that never stopped.
 
-    python -m tests.training.kill_matrix [--random 20] [--seed 0]
+    python -m tests.training.kill_matrix [--random 20] [--storms 0] [--jobs 1] [--seed 0]
 
-Every run and every resumption is a process of its own. A case passes if the whole state of the
-last checkpoint (weights, moments, moving average, batch statistics, dropout seeds), the weights of
-the best model and the rows of log.csv (times aside) are those of the uninterrupted run, bit by bit.
+Every run and every resumption is a process of its own, forked from one that has only imported the
+packages. A case passes if the whole state of the last checkpoint (weights, moments, moving average,
+batch statistics, dropout seeds), the weights of the best model and the rows of log.csv (times
+aside) are those of the uninterrupted run, bit by bit, and the folder holds the same files.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
+import multiprocessing
 import random
+import re
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-WORKER = "tests.training.kill_worker"
+from fcn_keras.data.shapes import write_shapes
+from tests.training.kill_worker import EPOCH_STEPS, EPOCHS
+from tests.training.kill_worker import main as worker
+
 TIMES = ("train_seconds", "val_seconds", "images_per_second")
-EPOCHS, EPOCH_STEPS = 4, 6
 LAST_STEP = EPOCHS * EPOCH_STEPS
-# A moment is an event of the worker's reporter, or what the parent waits for by itself.
+# A moment is an event of the worker, or what the parent waits for by itself.
 FIXED = {
     "first step": ["step 1"],
     "mid-epoch": ["step 9"],
@@ -38,7 +44,20 @@ FIXED = {
     "four kills": ["step 3", "write 8", "validating 1 of epoch 2", "step 19"],
     "two workers": ["step 3", "write 8", "validating 1 of epoch 2", "step 19"],
 }
-WORKERS = {"two workers": 2}  # processes that read; the others read in threads
+STORM = 8  # kills at most, of one run
+CHANGES = 120  # a process in a storm is killed at one of so many changes; a run makes some 490
+# Kinds of files in messages such as "change 17: open runs/a/.best-123.keras".
+KINDS = (
+    ("checkpoints", "a checkpoint's files"),
+    (".best", "best.keras"),
+    (".log", "log.csv"),
+    (".last_row", "last_row.json"),
+    (".config", "config.json"),
+    (".data", "data.json"),
+    ("lock", "the lock"),
+    ("folder", "the folder itself"),
+    ("", "removal of an older checkpoint"),
+)
 
 
 @dataclass
@@ -59,81 +78,96 @@ class Matrix:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = {
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "jit"),
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "NO_ALBUMENTATIONS_UPDATE": "1",
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        }
-        self.workers = 0
-        self.whole = folder / "whole"
-        self._finish(self.whole)
-        # Again, with everything compiled, for the time.
-        worker, started = self._start(folder / "timed"), time.perf_counter()
-        self._wait_for_folder(worker, folder / "timed", started)
-        begun = time.perf_counter()
-        worker.wait(600)
-        self.seconds = time.perf_counter() - begun
-        self.expected = read_run(self.whole)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([worker.__module__])
+        self._reading = threading.Lock()
+        write_shapes(folder / "data", train=2 * EPOCH_STEPS, val=4, size=48)
+        for name in ("whole", "timed"):  # the second with everything compiled
+            begun = time.perf_counter()
+            self._finish(folder / name, 0)
+            self.seconds = time.perf_counter() - begun
+        self.expected = read_run(folder / "whole")
 
-    def case(self, name: str, moments: list[str | float]) -> Outcome:
-        """Kills a run at each of `moments` in turn, then lets it end.
+    def case(self, name: str, moments: list[str | float], workers: int | None = None) -> Outcome:
+        """Kills a run at each of `moments` in turn, as long as it lasts, then lets it end.
 
-        A moment is an event such as "step 3", "write 8" for the time in which that checkpoint is
-        being written, or a number of seconds after the run folder has appeared.
+        A moment is an event such as "step 3" or "change 17", "write 8" for the time in which that
+        checkpoint is being written, or a number of seconds after the process has begun.
         """
         run, kills = self.folder / name.replace(" ", "-"), []
-        self.workers = WORKERS.get(name, 0)
+        if workers is None:
+            workers = 2 if name == "two workers" else 0  # processes that read; or threads
         for moment in moments:
-            kills.append(self._kill(run, moment))
-        self._finish(run)
-        return Outcome(name, kills, differences(self.expected, read_run(run)))
+            where = self._kill(run, moment, workers)
+            if where is None:
+                break
+            kills.append(where)
+        self._finish(run, workers)
+        with self._reading:
+            return Outcome(name, kills, differences(self.expected, read_run(run)))
 
-    def _start(self, run: Path, kill_at: str = "") -> subprocess.Popen:
-        with (self.folder / f"{run.name}.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", WORKER, str(run), kill_at, str(self.workers)],
-                cwd=ROOT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
+    def storm(self, name: str, rng: random.Random) -> Outcome:
+        """Kills a run again and again, at moments of its time or before changes of its folder."""
+        moments = [
+            rng.choice((rng.uniform(0, self.seconds), f"change {rng.randint(1, CHANGES)}"))
+            for _ in range(STORM)
+        ]
+        return self.case(name, moments, rng.choice((0, 0, 2)))
 
-    def _kill(self, run: Path, moment: str | float) -> str:
+    def _start(self, run: Path, workers: int, kill_at: str = "") -> BaseProcess:
+        process = self._context.Process(target=worker, args=(run, kill_at, workers))
+        process.start()
+        return process
+
+    def _kill(self, run: Path, moment: str | float, workers: int) -> str | None:
+        """Where the kill fell; None if the run was over before."""
         if isinstance(moment, str) and not moment.startswith("write"):
-            worker = self._start(run, moment)
-            if worker.wait(600) != -signal.SIGKILL:
-                raise RuntimeError(f"{run.name} was not killed at {moment}: {self._output(run)}")
-            return f"at {moment}"
-        worker, started = self._start(run), time.perf_counter()
-        if isinstance(moment, str):
-            step = moment.split()[1]
-            while worker.poll() is None and not list(run.glob(f"checkpoints/{step}.*tmp*")):
-                time.sleep(0.0005)
+            process = self._start(run, workers, moment)
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                return self._change(run) if moment.startswith("change") else f"at {moment}"
         else:
-            self._wait_for_folder(worker, run, started)
-            time.sleep(moment)
-        worker.kill()
-        worker.wait(600)
-        writing = [path.name.split(".")[0] for path in run.glob("checkpoints/*tmp*")]
-        saved = [int(path.name) for path in run.glob("checkpoints/*") if path.name.isdigit()]
-        where = f"behind checkpoint {max(saved)}" if saved else "before any checkpoint"
-        return where + (f", writing {', '.join(writing)}" if writing else "")
+            process, begun = self._start(run, workers), time.perf_counter()
+            while process.is_alive() and not self._is_time(run, moment, begun):
+                time.sleep(0.0005)
+            process.kill()
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                return _progress(run)
+        if process.exitcode or (isinstance(moment, str) and not moment.startswith("change")):
+            raise RuntimeError(f"{run.name} was not killed at {moment}: {self._output(run)}")
+        return None
 
-    def _wait_for_folder(self, worker: subprocess.Popen, run: Path, started: float) -> None:
-        while not (run / "config.json").exists():
-            if worker.poll() is not None or time.perf_counter() - started > 600:
-                raise RuntimeError(f"{run.name} did not start: {self._output(run)}")
-            time.sleep(0.001)
+    @staticmethod
+    def _is_time(run: Path, moment: str | float, begun: float) -> bool:
+        if isinstance(moment, str):
+            return bool(list(run.glob(f"checkpoints/{moment.split()[1]}.*tmp*")))
+        return time.perf_counter() - begun >= moment
 
-    def _finish(self, run: Path) -> None:
-        if self._start(run).wait(600):
+    def _change(self, run: Path) -> str:
+        """The kind of file before whose change the kill fell."""
+        last = re.findall(r"^change \d+: (\S+) (.*)$", self._output(run), re.MULTILINE)[-1]
+        path = last[1].removeprefix(str(run)) or "folder"
+        return "before a change of " + next(text for word, text in KINDS if word in path)
+
+    def _finish(self, run: Path, workers: int) -> None:
+        process = self._start(run, workers)
+        process.join()
+        if process.exitcode:
             raise RuntimeError(f"{run.name} could not go on: {self._output(run)}")
 
     def _output(self, run: Path) -> str:
-        return (self.folder / f"{run.name}.txt").read_text()[-2000:]
+        return (self.folder / f"{run.name}.txt").read_text()[-3000:]
+
+
+def _progress(run: Path) -> str:
+    """How far a killed run had come, by its folder."""
+    if not (run / "config.json").exists():
+        return "before the folder was there"
+    writing = [path.name.split(".")[0] for path in run.glob("checkpoints/*tmp*")]
+    saved = [int(path.name) for path in run.glob("checkpoints/*") if path.name.isdigit()]
+    where = f"behind checkpoint {max(saved)}" if saved else "before any checkpoint"
+    return where + (f", writing {', '.join(writing)}" if writing else "")
 
 
 def read_run(run: Path) -> dict:
@@ -151,7 +185,13 @@ def read_run(run: Path) -> dict:
     best = keras.models.load_model(run / "best.keras").get_weights()
     with (run / "log.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-    return {"state": leaves, "best": {str(i): w for i, w in enumerate(best)}, "log": rows}
+    files = {path.name for path in (*run.iterdir(), *run.glob("checkpoints/*"))}
+    return {
+        "files": files,
+        "state": leaves,
+        "best": {str(i): w for i, w in enumerate(best)},
+        "log": rows,
+    }
 
 
 def differences(expected: dict, found: dict) -> list[str]:
@@ -162,6 +202,8 @@ def differences(expected: dict, found: dict) -> list[str]:
         other = [name for name in a.keys() | b.keys() if not _same(a.get(name), b.get(name))]
         if other:
             texts.append(f"{len(other)} of {len(a)} arrays of {part}")
+    if other := expected["files"] ^ found["files"]:
+        texts.append(f"files {', '.join(sorted(other))}")
     if expected["log"] != found["log"]:
         texts.append("log.csv")
     return texts
@@ -173,20 +215,33 @@ def _same(a, b) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fixed", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--random", type=int, default=20, help="kills at random moments")
+    parser.add_argument("--storms", type=int, default=0, help="runs that are killed up to 8 times")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    with tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder,
+        ThreadPoolExecutor(options.jobs) as pool,
+    ):
         matrix = Matrix(Path(folder))
         print(f"The uninterrupted run takes {matrix.seconds:.1f} s from its folder to its end.")
-        cases = dict(FIXED)
+        fixed = FIXED.items() if options.fixed else ()
+        cases = [pool.submit(matrix.case, *case) for case in fixed]
         for index in range(options.random):
-            cases[f"random {index + 1}"] = [rng.uniform(0, matrix.seconds)]
+            moments = [rng.uniform(0, matrix.seconds)]
+            cases.append(pool.submit(matrix.case, f"random {index + 1}", moments))
+        for index in range(options.storms):
+            seed = random.Random(rng.random())
+            cases.append(pool.submit(matrix.storm, f"storm {index + 1}", seed))
         outcomes = []
-        for name, moments in cases.items():
-            outcomes.append(matrix.case(name, moments))
+        for case in cases:
+            outcomes.append(case.result())
             print(outcomes[-1], flush=True)
+    for where, count in Counter(kill for one in outcomes for kill in one.kills).most_common():
+        print(f"{count:5} {where}")
     kills = sum(len(outcome.kills) for outcome in outcomes)
     equal = sum(not outcome.differences for outcome in outcomes)
     print(f"{kills} kills in {len(outcomes)} runs: {equal} of {len(outcomes)} runs bit-equal")

@@ -91,6 +91,13 @@ def test_a_copy_of_the_data_is_the_same_data(config, run, data, assert_same_run)
     assert_same_run(run)
 
 
+def test_drafts_of_a_killed_run_go(config, run):
+    for name in (".best-1.keras", ".log-1.csv", ".last_row-1.json", ".data-1.json"):
+        (run / name).write_text("a beginning")
+    train(config, run, resume=True)
+    assert not list(run.glob(".*"))
+
+
 def test_other_versions_are_named(config, run, script):
     record = json.loads((run / "config.json").read_text())
     record["versions"]["optax"] = "0.0.1"
