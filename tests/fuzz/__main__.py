@@ -1,7 +1,8 @@
 """Gives damaged files to every reader: `python -m tests.fuzz [--count N] [--seed S] [READER ...]`.
 
-A case passes if the file is read, or refused by an `InputError` of one clean line, within 20 s and
-4 GB. The reader runs in processes of its own, so that a crash is a defect and not the end.
+A case passes if the file is read, or refused by an `InputError` of one clean line, within 20 s of
+computing and 4 GB. The reader runs in processes of its own, so that a crash is a defect and not the
+end.
 """
 
 from __future__ import annotations

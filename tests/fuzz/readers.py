@@ -20,6 +20,7 @@ from scipy.io import savemat
 
 from fcn_keras import InputError, data, fcn32s, load_model
 from fcn_keras.data import annotations, archives, folder, images, pairs, voc
+from fcn_keras.recipes import load_recipe
 from fcn_keras.saving import save_compact
 from fcn_keras.training import TrainConfig
 from fcn_keras.training.log import read_log, write_log
@@ -153,6 +154,13 @@ def _resume(path: Path) -> None:
     run.changed_versions()
 
 
+RECIPE = """from pathlib import Path
+from fcn_keras.training import TrainConfig
+
+config = TrainConfig(
+    dataset="folder", data_dir=Path("photos"), epochs=30, learning_rate=0.01, crop_size=320
+)
+"""
 DATA = {"train": {"classes": ["a"], "version": None, "samples": [["x", 3, 4], ["y", 5, 6]]}}
 
 
@@ -258,6 +266,12 @@ READERS = {
     ),
     "log.csv": Reader("log.csv", read_log, _written(".csv", _log)),
     "config.json": Reader("config.json", _resume, _written(".json", _run_record)),
+    "plan.json": Reader(
+        "plan.json",
+        lambda path: RunFolder(path.parent).read_plan(),
+        _text('{"plan": {"steps": 12, "step_seconds": 0.5}}\n'),
+    ),
+    "recipe": Reader("a.py", lambda path: load_recipe(str(path)), _text(RECIPE)),
     "data.json": Reader(
         "data.json",
         lambda path: RunFolder(path.parent).check_data(DATA),

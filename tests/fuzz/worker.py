@@ -17,12 +17,15 @@ from fcn_keras import InputError  # noqa: E402
 from tests.fuzz.mutate import mutated  # noqa: E402
 from tests.fuzz.readers import READERS  # noqa: E402
 
-SECONDS = 20
+SECONDS = 20  # of computing: another's load is no defect
+STILL = 600  # seconds of waiting
 MORE_BYTES = 4 << 30
 
 
 def outcome(read, path: Path) -> str:
-    signal.alarm(SECONDS)  # ends the process: a reader in C can't be interrupted
+    # These end the process: a reader in C can't be interrupted.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(STILL)
     try:
         read(path)
     except InputError as error:
@@ -31,6 +34,7 @@ def outcome(read, path: Path) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]!r}"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
     return "read"
 
