@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from fcn_keras.export.proof import PHOTOS
 from fcn_keras.inference import Segmentation, Segmenter
 
 UPLOAD = "20mb"
-HOUR = 3600  # uploads are deleted after this many seconds
+HOUR = 3600  # uploads and results are deleted after this many seconds
 FONTS = ("system-ui", "sans-serif")
 
 
@@ -29,7 +31,7 @@ class Demo:
         self.segmenters = dict(segmenters)
         self._folder = tempfile.TemporaryDirectory(prefix="fcn-keras-demo-")
         with gr.Blocks(
-            title="fcn-keras", analytics_enabled=False, delete_cache=(HOUR, HOUR)
+            title="fcn-keras", analytics_enabled=False, delete_cache=(HOUR // 6, HOUR)
         ) as self.blocks:
             self._lay_out()
 
@@ -98,8 +100,7 @@ class Demo:
     def _show(self, found: Segmentation | None, opacity: float) -> tuple:
         if found is None:
             return None, None, None, gr.DownloadButton(interactive=False)
-        # A folder for each, since browsers name the download after the file.
-        path = Path(tempfile.mkdtemp(dir=self._folder.name)) / "classes.png"
+        path = fresh_file(Path(self._folder.name), "classes.png")
         found.save(path)
         confidence = np.round(255 * found.confidence).astype(np.uint8)
         button = gr.DownloadButton(value=str(path), interactive=True)
@@ -115,3 +116,14 @@ class Demo:
             for name, color in zip(names, found.classes.colors, strict=True)
         }
         return gr.AnnotatedImage(value=(found.image, masks), color_map=color_map)
+
+
+def fresh_file(folder: Path, name: str) -> Path:
+    """A path of this name, which the browser gives the download, in a folder of its own.
+
+    Those of an hour ago are deleted: Gradio has served copies.
+    """
+    for older in folder.iterdir():
+        if time.time() - older.stat().st_mtime > HOUR:
+            shutil.rmtree(older, ignore_errors=True)
+    return Path(tempfile.mkdtemp(dir=folder)) / name

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -33,6 +34,17 @@ def test_names_the_extra_that_is_missing(monkeypatch):
 @pytest.fixture
 def model(save_small_model):
     return save_small_model(5)
+
+
+def test_results_are_deleted_after_an_hour(tmp_path):
+    pytest.importorskip("gradio")
+    from fcn_keras.commands.demo_page import fresh_file
+
+    first, second = (fresh_file(tmp_path, "classes.png") for _ in range(2))
+    first.write_bytes(b"old")
+    os.utime(first.parent, (0, 0))
+    third = fresh_file(tmp_path, "classes.png")
+    assert {path.parent for path in (second, third)} == set(tmp_path.iterdir())
 
 
 @pytest.fixture
