@@ -17,6 +17,7 @@ from fcn_keras.commands import photos, predict
 from fcn_keras.commands.photos import Item
 from fcn_keras.data.classes import VOC
 from fcn_keras.saving import ModelInfo, annotate
+from fcn_keras.storage import locked
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -118,6 +119,15 @@ def test_bad_input_ends_in_one_line(model, tmp_path, monkeypatch, capsys):
     wrong = error(monkeypatch, capsys, model, image, "--shard", "9/8", "--out", tmp_path / "out")
     assert wrong == "error: --shard 9/8 is not possible: 3/8 is the third of eight shares"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_another_process_fills_is_refused(model, tmp_path, monkeypatch, capsys):
+    arguments = (model, photo(tmp_path / "one.png"), "--out", tmp_path / "out")
+    with locked(tmp_path / "out", "--out"):
+        line = error(monkeypatch, capsys, *arguments)
+        assert line.startswith(f"error: --out {tmp_path / 'out'} is in use by process")
+        run(monkeypatch, *arguments, "--shard", "1/1")
+    assert files(tmp_path / "out") == ["one.png", "one_overlay.jpg"]
 
 
 def test_photos_that_cannot_be_read_are_named_at_the_end(model, tmp_path, monkeypatch, capsys):

@@ -88,6 +88,14 @@ def test_padding_is_mean_coloured_and_void():
     assert (out[~inside] == (124, 116, 104)).all()  # 255 * (0.485, 0.456, 0.406), rounded
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3)])
+def test_images_of_a_pixel_s_width(size):
+    image, mask = np.full((*size, 3), 9, np.uint8), np.full(size, 4, np.uint8)
+    drawn = [Augmentation(crop_size=48)(image, mask, seed) for seed in range(200)]
+    assert {out.shape for out, _ in drawn} == {(48, 48, 3)}
+    assert all((labels == 4).any() for _, labels in drawn)
+
+
 def test_padding_follows_scaling_down():
     image, mask = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
     _, labels = still(40, scale_probability=1.0, scale=(0.5, 0.5))(image, mask, 0)

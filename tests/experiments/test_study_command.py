@@ -8,6 +8,7 @@ import pytest
 import fcn_keras
 from experiments.study.plans import PLANS
 from fcn_keras.data import open_dataset
+from fcn_keras.storage import locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,3 +59,11 @@ def test_a_run_starts_from_one_before_it(plan):
     assert len(set(names)) == len(names)
     for index, run in enumerate(PLANS[plan]):
         assert run.start is None or run.start in names[:index]
+
+
+@pytest.mark.slow
+def test_a_folder_in_which_another_study_runs_is_refused(tmp_path):
+    with locked(tmp_path, "--out"):
+        answer = study("shapes", "--out", tmp_path)
+    assert answer.returncode == 2
+    assert f"error: --out {tmp_path} is in use by process" in answer.stderr

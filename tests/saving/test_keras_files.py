@@ -1,5 +1,6 @@
 """`.keras` files from strangers: one clean line, and no more memory than the file is worth."""
 
+import os
 import zipfile
 
 import keras
@@ -55,6 +56,31 @@ def test_archives_that_grow_are_refused(written, tmp_path):
     path = rewrite(written, tmp_path / "bomb.keras", model_weights_h5=bytes(10**8))
     with pytest.raises(InputError, match="it unpacks to 1000"):
         load_model(path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    """The size check builds the model too."""
+    path, made = tmp_path / "model.keras", str(tmp_path / "made")
+    code = keras.layers.Lambda(lambda x: (__import__("os").makedirs(made, exist_ok=True), x)[1])
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.Conv2D(3, 1)(code(inputs))).save(path)
+    os.rmdir(made)
+    with pytest.raises(InputError) as caught:
+        load_model(path)
+    assert str(caught.value).isprintable() and not os.path.exists(made)
+    keras.models.load_model(path, safe_mode=False)
+    assert os.path.exists(made)
+
+
+def test_an_encrypted_archive_is_one_line(written, tmp_path):
+    content = bytearray(written.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + flags] |= 1
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(InputError, match=r"can't be read: .*encrypted"):
+        load_model(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(
