@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import multiprocessing
 import random
 import re
@@ -27,9 +28,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fcn_keras.data.shapes import write_shapes
-from tests.training.kill_worker import EPOCH_STEPS, EPOCHS
-from tests.training.kill_worker import main as worker
 
+# Imported by its processes alone: it hides torch, and chooses the backend.
+WORKER = "tests.training.kill_worker"
+EPOCHS, EPOCH_STEPS = 4, 6
 TIMES = ("train_seconds", "val_seconds", "images_per_second")
 LAST_STEP = EPOCHS * EPOCH_STEPS
 # A moment is an event of the worker, or what the parent waits for by itself.
@@ -73,13 +75,18 @@ class Outcome:
         return f"{self.name:24} {verdict:12} killed {', then '.join(self.kills)}"
 
 
+def worker(run: Path, kill_at: str, workers: int) -> None:
+    """Trains in `run`; see the module."""
+    importlib.import_module(WORKER).main(run, kill_at, workers)
+
+
 class Matrix:
     """Runs the cases in `folder`, which also keeps the data and the compiled programs."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker.__module__])
+        self._context.set_forkserver_preload([WORKER])
         self._reading = threading.Lock()
         write_shapes(folder / "data", train=2 * EPOCH_STEPS, val=4, size=48)
         for name in ("whole", "timed"):  # the second with everything compiled

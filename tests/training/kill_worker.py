@@ -26,8 +26,8 @@ import grain  # noqa: E402, F401
 import jax  # noqa: E402
 
 from fcn_keras.training import Reporter, TrainConfig, train  # noqa: E402
+from tests.training.kill_matrix import EPOCHS  # noqa: E402
 
-EPOCHS, EPOCH_STEPS = 4, 6
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
