@@ -135,6 +135,11 @@ def _turn() -> float:
 
 def _peaks() -> tuple[float, float | None]:
     """Megabytes: the most that this process has held so far, and held on the accelerator."""
+    return peak_megabytes(), _built.device_peak()
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held so far."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, where ru_maxrss would count what the parent held when it forked
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -144,4 +149,4 @@ def _peaks() -> tuple[float, float | None]:
 
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         held *= 1 if sys.platform == "darwin" else 1024
-    return held / 1e6, _built.device_peak()
+    return held / 1e6

@@ -14,12 +14,11 @@ select_backend()
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from experiments.benchmark.report import Report
-from experiments.benchmark.workers import apart
+from experiments.benchmark.workers import apart, peak_megabytes
 from fcn_keras.commands import cli
 from fcn_keras.inference import Segmenter, bind
 
@@ -75,10 +74,8 @@ def measure(name: str, width: int, height: int) -> dict:
     seconds = run(segment, image)
     if seconds < SECONDS:
         seconds = run(segment, image)
-    # Not ru_maxrss, which a process inherits from the one that started it.
-    peak = Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]
     return {
-        "GB": int(peak) * 1024 / 1e9,
+        "GB": peak_megabytes() / 1000,
         "s": seconds,
         "s/MP": 1e6 * seconds / (width * height),
     }
@@ -108,15 +105,16 @@ def compare(name: str, width: int, height: int) -> dict:
 
 def windows(predict: Callable, image: np.ndarray) -> np.ndarray:
     """The mean logits of the windows that cover each pixel."""
-    total, count = 0.0, np.zeros((*image.shape[:2], 1))
-    for top in _starts(image.shape[0]):
-        for left in _starts(image.shape[1]):
-            part = np.s_[top : top + WINDOW, left : left + WINDOW]
-            logits = np.asarray(predict(image[part][None]))[0]
-            if not np.any(count):
-                total = np.zeros((*image.shape[:2], logits.shape[-1]))
-            total[part] += logits
-            count[part] += 1
+    places = [(top, left) for top in _starts(image.shape[0]) for left in _starts(image.shape[1])]
+    parts = [np.s_[top : top + WINDOW, left : left + WINDOW] for top, left in places]
+    logits = [np.asarray(predict(image[part][None]))[0] for part in parts]
+    total, count = (
+        np.zeros((*image.shape[:2], logits[0].shape[-1])),
+        np.zeros((*image.shape[:2], 1)),
+    )
+    for part, found in zip(parts, logits, strict=True):
+        total[part] += found
+        count[part] += 1
     return total / count
 
 

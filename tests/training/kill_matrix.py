@@ -77,7 +77,7 @@ class Outcome:
 
 def worker(run: Path, kill_at: str, workers: int) -> None:
     """Trains in `run`; see the module."""
-    importlib.import_module(WORKER).main(run, kill_at, workers)
+    importlib.import_module(WORKER).main(run, kill_at, workers, EPOCHS)
 
 
 class Matrix:

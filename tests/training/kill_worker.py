@@ -26,7 +26,6 @@ import grain  # noqa: E402, F401
 import jax  # noqa: E402
 
 from fcn_keras.training import Reporter, TrainConfig, train  # noqa: E402
-from tests.training.kill_matrix import EPOCHS  # noqa: E402
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -69,7 +68,7 @@ class Kill(Reporter):
         sys.addaudithook(hook)
 
 
-def main(run: Path, kill_at: str, workers: int) -> None:
+def main(run: Path, kill_at: str, workers: int, epochs: int) -> None:
     """Trains in `run`, beside which lie its data, its output and the compiled programs."""
     output = os.open(run.parent / f"{run.name}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
@@ -84,7 +83,7 @@ def main(run: Path, kill_at: str, workers: int) -> None:
         batch_norm=True,
         crop_size=32,
         batch_size=2,
-        epochs=EPOCHS,
+        epochs=epochs,
         optimizer="adamw",
         learning_rate=0.02,
         ema_decay=0.9,
