@@ -68,9 +68,9 @@ def compiled(model):
     return lambda x: jax.tree.map(np.asarray, forward(trainable, frozen, x))
 
 
-def random_images(size, batch=1):
+def random_images(size, batch=1, seed=0):
     """Photo-like noise, coarse and fine, uint8 ``(batch, H, W, 3)``."""
-    rng = np.random.default_rng(sum(size))
+    rng = np.random.default_rng(sum(size) + seed)
     fine = rng.normal(0, 20, (batch, *size, 3))
     coarse = rng.normal(128, 70, (batch, size[0] // 16 + 1, size[1] // 16 + 1, 3))
     coarse = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, : size[0], : size[1]]
