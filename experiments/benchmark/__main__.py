@@ -14,7 +14,7 @@ import tyro
 from rich.console import Console
 
 from experiments.benchmark import report, workers
-from experiments.benchmark.compared import Largest, Predict, Train
+from experiments.benchmark.compared import Largest, Predict, Train, Upsample
 from experiments.benchmark.data import Data, Fed
 from experiments.benchmark.profile import Profile
 from experiments.benchmark.roofline import Roofline
@@ -23,7 +23,7 @@ from fcn_keras import InputError
 from fcn_keras.commands import cli
 from fcn_keras.storage import replacing
 
-Verb = Predict | Train | Roofline | Profile | Largest | Data | Fed | Startup
+Verb = Predict | Train | Upsample | Roofline | Profile | Largest | Data | Fed | Startup
 
 
 def main(options: Verb) -> None:

@@ -42,7 +42,7 @@ class Case:
     Images are square, uint8, and on the device before the clock starts; so are the masks.
     """
 
-    verb: Literal["predict", "train"]
+    verb: Literal["predict", "train", "upsample"]
     model: ModelName = "fcn8s"
     size: int = 480  # Height and width of the images, pixels.
     batch: int = 1
@@ -50,9 +50,12 @@ class Case:
     num_classes: int = 21
     backbone_width: int = 64
     head_width: int = 4096
+    stride: int | None = None  # Of "upsample", which measures that layer alone.
 
     def __str__(self) -> str:
         shape = f"{self.batch} x {self.size} x {self.size}"
+        if self.verb == "upsample":
+            return f"upsample by {self.stride} to {shape} x {self.num_classes}"
         return f"{self.verb} {self.model}, {shape}, {self.precision}"
 
 

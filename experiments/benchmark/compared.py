@@ -1,4 +1,4 @@
-"""The verbs that set contenders beside each other: predict, train and largest."""
+"""The verbs that set contenders beside each other: predict, train, upsample and largest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 from experiments.benchmark import workers
-from experiments.benchmark.case import PYTORCH, RUNTIMES, Case, Contender, Networks, Tell, installed
+from experiments.benchmark.case import (
+    PYTORCH,
+    RUNTIMES,
+    Case,
+    Contender,
+    Networks,
+    Options,
+    Tell,
+    installed,
+)
 from experiments.benchmark.report import Report
 from experiments.benchmark.workers import Timing
 from fcn_keras import InputError
@@ -21,15 +30,8 @@ class Compared(Networks):
     """Who takes part. Default: ours, and whatever of the others is installed."""
 
     def entrants(self) -> tuple[Contender, ...]:
-        """The contenders asked for, or the default.
-
-        Raises:
-            InputError: a runtime is asked to train.
-        """
-        for contender in self.contenders if self.training else ():
-            if contender in RUNTIMES:
-                raise InputError(f"--contenders {contender} can't train: leave it out")
-        return self.contenders or available(self.training)
+        """The contenders asked for, or the default."""
+        return entering(self.contenders, self.training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,34 @@ class Train(Predict):
     """A step of SGD with momentum and weight decay, on synthetic images on the device."""
 
     training: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upsample(Options):
+    """A learned upsampling of class scores and its two gradients."""
+
+    contenders: tuple[Contender, ...] = ()
+    """Who takes part. Default: ours, and PyTorch if it is installed."""
+    strides: tuple[int, ...] = (2, 8, 16, 32)  # Factors; the kernels are twice as large.
+    size: int = 480  # Height and width of the result, a multiple of the strides.
+    batch: int = 1  # Maps at a time.
+    num_classes: int = 21  # Channels of the scores.
+
+    def run(self, tell: Tell) -> Iterator[Report]:
+        """Measures the strides one after the other."""
+        entrants = entering(self.contenders, training=True)
+        for stride in self.strides:
+            if self.size % stride:
+                raise InputError(f"--size {self.size}: give a multiple of the stride {stride}")
+            case = Case(
+                verb="upsample",
+                size=self.size,
+                batch=self.batch,
+                num_classes=self.num_classes,
+                stride=stride,
+            )
+            results = workers.compare(case, entrants, self.repeats, tell)
+            yield Report(str(case), comparison(case, results), {"case": asdict(case)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +106,18 @@ class Largest(Compared):
             (result,) = workers.compare(replace(case, batch=batch), [contender], 1, tell)
             yield batch, result
             batch, failed = 2 * batch, bool(result.error)
+
+
+def entering(contenders: tuple[Contender, ...], training: bool) -> tuple[Contender, ...]:
+    """The contenders asked for, or those available.
+
+    Raises:
+        InputError: a runtime is asked to train.
+    """
+    for contender in contenders if training else ():
+        if contender in RUNTIMES:
+            raise InputError(f"--contenders {contender} can't train: leave it out")
+    return contenders or available(training)
 
 
 def available(training: bool) -> tuple[Contender, ...]:

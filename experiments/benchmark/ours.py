@@ -18,6 +18,7 @@ from experiments.benchmark.workers import Built
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.cpu.runtime import tuned_jit
+from fcn_keras.models.layers import Upsample
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
 from fcn_keras.training.setup import build_model
@@ -46,7 +47,8 @@ def build(case: Case, contender: Contender) -> Built:
         return Built(_openvino(case))
     cpu.turn_off(*OURS[contender])
     cpu.prepare()
-    return Built(program(case).call, jax.block_until_ready, _device_peak)
+    call = _upsampler(case) if case.verb == "upsample" else program(case).call
+    return Built(call, jax.block_until_ready, _device_peak)
 
 
 def configuration(case: Case) -> TrainConfig:
@@ -103,6 +105,23 @@ def _trainer(case: Case) -> Program:
         return metrics
 
     return Program(compiled, arguments, call, _names(model))
+
+
+def _upsampler(case: Case) -> Callable[[], Any]:
+    """A learned upsampling and its two gradients."""
+    size = case.size // case.stride
+    layer = Upsample(case.num_classes, 2 * case.stride, case.stride, padding="same", use_bias=False)
+    layer.build((None, None, None, case.num_classes))
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(case.batch, size, size, case.num_classes)), "float32")
+    probe = jnp.asarray(rng.normal(size=layer.compute_output_shape(x.shape)), "float32")
+
+    def both(kernel, x):
+        y, pull = jax.vjp(lambda kernel, x: layer.stateless_call([kernel], [], x)[0], kernel, x)
+        return y, pull(probe)
+
+    compiled, kernel = tuned_jit(both), layer.kernel.value
+    return lambda: compiled(kernel, x)
 
 
 def _names(model: keras.Model) -> list[str]:

@@ -30,8 +30,8 @@ def build(case: Case, contender: Contender) -> Built:
         contender = contender.removesuffix("-kept-memory")
     if contender == "onnxruntime":
         return Built(_onnxruntime(case))
-    build = _train if case.verb == "train" else _predict
-    return Built(build(case, contender), _wait, _device_peak)
+    builders = {"predict": _predict, "train": _train, "upsample": _upsample}
+    return Built(builders[case.verb](case, contender), _wait, _device_peak)
 
 
 def _network(case: Case) -> FCN:
@@ -89,6 +89,21 @@ def _train(case: Case, contender: Contender) -> Callable:
         loss.backward()
         optimizer.step()
         return loss
+
+    return call
+
+
+def _upsample(case: Case, contender: Contender) -> Callable:
+    """A learned upsampling and its two gradients."""
+    classes, stride, size = case.num_classes, case.stride, case.size // case.stride
+    layer = nn.ConvTranspose2d(classes, classes, 2 * stride, stride, stride // 2, bias=False)
+    layer = _arranged(layer.to(DEVICE), contender)
+    x = torch.randn(case.batch, classes, size, size, device=DEVICE)
+    x = x.contiguous(memory_format=_layout(contender)).requires_grad_()
+    probe = torch.randn(case.batch, classes, case.size, case.size, device=DEVICE)
+
+    def call():
+        return torch.autograd.grad(layer(x), [x, *layer.parameters()], probe)
 
     return call
 

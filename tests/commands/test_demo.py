@@ -51,8 +51,6 @@ def test_results_are_deleted_after_an_hour(tmp_path):
 def port(model):
     """Of the page, in a process of its own."""
     pytest.importorskip("gradio")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not on this machine")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,6 +70,17 @@ def port(model):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("megabytes", "status"), [(19, 200), (21, 413)])
+def test_uploads_are_at_most_20_megabytes(port, megabytes, status):
+    import httpx
+
+    files = {"files": ("photo.png", bytes(megabytes * 2**20))}
+    url = f"http://127.0.0.1:{port}/gradio_api/upload"
+    assert httpx.post(url, files=files, timeout=60).status_code == status
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine")
 def test_a_photo_is_uploaded_blended_and_downloaded(model, port, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:

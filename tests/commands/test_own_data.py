@@ -19,8 +19,8 @@ from fcn_keras.data.images import read_mask
 from fcn_keras.training.log import read_log
 
 ROOT = Path(__file__).parents[2]
-COUNT, SIZE = 15, (112, 84)
-FIRST = 5  # by their names, three of IMG_05 to IMG_19 are for validation
+COUNT, SIZE = 24, (112, 84)
+FIRST = 5  # the number in the first name
 
 
 def walk_through():

@@ -108,6 +108,16 @@ def test_contenders_take_turns(verb, names, monkeypatch, tmp_path, capsys):
     assert names[-1] in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_upsampling_is_timed_with_and_without_the_fast_path(monkeypatch, tmp_path):
+    names = ["ours", "ours-stock-upsampling"]
+    shape = ("--strides", 2, "--size", 8, "--num-classes", 3, "--repeats", 1)
+    (report,) = run(monkeypatch, tmp_path, "upsample", *shape, "--contenders", *names)
+    assert report["about"]["case"]["stride"] == 2
+    assert [row["contender"] for row in report["rows"]] == names
+    assert all(row["ms"] > 0 for row in report["rows"])
+
+
 def test_ours_is_set_beside_the_others():
     ours = workers.Timing("ours", seconds=[0.1, 0.3, 0.2], peak_megabytes=7.0)
     torch, broken = (
@@ -123,12 +133,12 @@ def test_ours_is_set_beside_the_others():
 
 @pytest.mark.torch
 @pytest.mark.parametrize("contender", ["torch", "torch-channels-last"])
-@pytest.mark.parametrize("verb", ["predict", "train"])
+@pytest.mark.parametrize("verb", ["predict", "train", "upsample"])
 def test_every_verb_of_torch_runs(verb, contender):
     pytest.importorskip("torch")
     from experiments.benchmark import pytorch
 
-    call, wait, peak = pytorch.build(small(verb), contender)
+    call, wait, peak = pytorch.build(small(verb, stride=8), contender)
     wait(call())
     assert peak() is None or peak() > 0
 
@@ -208,6 +218,7 @@ def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (("predict", "--sizes", 50), "--sizes 50: give multiples of 32"),
+        (("upsample", "--size", 30, "--strides", 8), "--size 30: give a multiple of the stride 8"),
         (("predict", "--repeats", 0), "--repeats 0: give at least 1"),
         (("train", "--contenders", "onnxruntime"), "--contenders onnxruntime can't train"),
         (("train", "--contenders", "openvino"), "--contenders openvino can't train"),
