@@ -38,7 +38,14 @@ def close(logits, expected):
     return np.abs(logits - expected).max() <= 2e-6 * np.ptp(expected)
 
 
-@pytest.mark.parametrize("name", ["fcn8s", "fcn16s_caffe", "fcn8s_batch_norm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fcn8s",
+        pytest.param("fcn16s_caffe", marks=pytest.mark.slow),
+        pytest.param("fcn8s_batch_norm", marks=pytest.mark.slow),
+    ],
+)
 def test_models_give_the_same_logits(before, expected, name):
     model = keras.models.load_model(before / f"{name}.keras")
     logits = np.asarray(model(expected["image"][None].astype(np.float32), training=False))[0]
@@ -51,6 +58,7 @@ def test_a_compact_file_gives_the_same_logits(before, expected):
     assert close(segment.logits(expected["image"]), expected["compact"])
 
 
+@pytest.mark.slow
 def test_a_weights_file_gives_the_same_logits(before, expected):
     model = fcn_keras.fcn8s(6, trunk_width=1, head_width=3)
     fcn_keras.load_weights(model, before / "fcn8s.weights.h5")

@@ -40,7 +40,7 @@ print((pages() - before) * resource.getpagesize() / 1e6)
 """
 
 
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_calls_use_the_same_memory_again(kept):
     """Each call writes 67 MB. Now and then the C library doesn't find the old place again."""
     script = SCRIPT.format(keep="cpu.prepare()" if kept else "")

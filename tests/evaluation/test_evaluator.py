@@ -73,6 +73,7 @@ def test_exact_sizes_give_the_scores_of_one_image_at_a_time(model):
     assert scores.loss == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_change_nothing(model):
     source = Images(SIZES)
     one = Evaluator(model, batch_size=1, bucket=64).run(source)

@@ -27,6 +27,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_the_shipped_file_tells_the_scores_of_all_splits_as_one(
     save_small_model, data, tmp_path, monkeypatch, capsys
 ):

@@ -40,6 +40,7 @@ def test_exact_sizes_equal_the_model(model):
     np.testing.assert_array_equal(classes, expected.argmax(axis=-1))
 
 
+@pytest.mark.slow
 def test_one_compile_a_bucket_shape(model):
     segmenter = Segmenter(model, bucket=64)
     shapes = [segmenter(photo(*size)).shape for size in ((1, 1), (37, 64), (64, 20), (65, 20))]

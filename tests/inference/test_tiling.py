@@ -60,7 +60,8 @@ def three_pools(border):
     return keras.Model(image, Crop(12 if border else 0)(x, image))
 
 
-@pytest.mark.parametrize("border", [pytest.param(0, marks=pytest.mark.slow), 24])
+@pytest.mark.slow
+@pytest.mark.parametrize("border", [0, 24])
 def test_tiles_of_a_small_model_give_the_logits_of_the_whole(small_model, photo, change, border):
     model, image = small_model(border), photo(341, 203)
     tiler = Tiler(model, 2**20)

@@ -32,7 +32,8 @@ def test_it_is_small_and_knows_what_it_is(segmenter):
 
 
 @pytest.mark.parametrize(
-    ("photo", "name", "least"), [("cat", "cat", 0.7), ("astronaut", "person", 0.4)]
+    ("photo", "name", "least"),
+    [("cat", "cat", 0.7), pytest.param("astronaut", "person", 0.4, marks=pytest.mark.slow)],
 )
 def test_a_cat_is_a_cat_and_an_astronaut_a_person(segmenter, photo, name, least):
     found = segmenter.segment(str(PHOTOS / f"{photo}.jpg"))

@@ -212,6 +212,7 @@ def test_read_only_workdir(config, tmpfs):
         train(config, tmpfs / "run")
 
 
+@pytest.mark.slow
 @failed_save
 def test_checkpoint_folder_gone(config, tmp_path, script):
     def delete():
