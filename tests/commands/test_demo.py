@@ -65,7 +65,10 @@ def port(model):
         assert server.poll() is None, server.stderr.read()
         yield port
         server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=60)
+        try:
+            _, errors = server.communicate(timeout=60)
+        finally:
+            server.kill()
     assert "Traceback" not in errors
 
 
