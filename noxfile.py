@@ -78,3 +78,7 @@ def wheel(session: nox.Session) -> None:
     session.run("fcn-keras", "--version")
     session.run("fcn-keras", "train", "--max-steps", "4", "--workdir", "run")
     session.run("fcn-keras", "evaluate", "run/best.keras")
+    for name, suffix in (("stablehlo", ".stablehlo"), ("compact", ".safetensors")):
+        session.run(
+            "fcn-keras", "export", "run/best.keras", "--format", name, "--out", f"model{suffix}"
+        )
