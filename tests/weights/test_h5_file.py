@@ -292,3 +292,17 @@ def test_other_sizes_of_addresses_are_refused(tmp_path):
     (tmp_path / "a.h5").write_bytes(content)
     with pytest.raises(InputError, match="has no 8-byte addresses and lengths"):
         read_tensors(tmp_path / "a.h5")
+
+
+def test_a_name_that_is_no_text_any_more_is_refused(tmp_path):
+    """Read as a list of variable length, its bytes crash libhdf5."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("layers/a/vars")
+        group.attrs["name"] = "a"
+        group["0"] = np.zeros(3)
+    text, other = b"\x19\x01", b"\x19\x03"  # the class of the type, and its kind
+    assert path.read_bytes().count(text) == 1
+    path.write_bytes(path.read_bytes().replace(text, other))
+    with pytest.raises(InputError, match="attribute name holds neither a text nor numbers"):
+        read_tensors(path)

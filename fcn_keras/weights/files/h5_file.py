@@ -31,6 +31,8 @@ HEAP_START = b"GCOL\x01\x00\x00\x00"
 MAX_DEPTH = 32
 MAX_STRINGS = 1_000_000
 MAX_ATTRIBUTE_BYTES = 1 << 16
+# libhdf5 crashes on some others, if they are damaged.
+ATTRIBUTE_TYPES = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID)
 
 
 def read_h5(path: Path) -> dict[str, np.ndarray]:
@@ -120,6 +122,8 @@ class _Collector:
         if key not in item.attrs:
             return default
         attribute = item.attrs.get_id(key)
+        if not isinstance(attribute.get_type(), ATTRIBUTE_TYPES):
+            raise Refused(f"attribute {key} holds neither a text nor numbers")
         if prod(attribute.shape) * attribute.dtype.itemsize > MAX_ATTRIBUTE_BYTES:
             raise Refused(f"attribute {key} claims more than {MAX_ATTRIBUTE_BYTES} bytes")
         return item.attrs[key]
