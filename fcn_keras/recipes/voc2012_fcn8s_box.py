@@ -5,7 +5,8 @@ and a step takes half the time: more photos are seen in the same hours. The aver
 the ones that are kept.
 
 Reached: 55.6 % mean IoU and 89.4 % pixel accuracy on 468 images of val and val2008, from
-5,887 images of trainaug, in 91 minutes on two CPU cores with AMX: docs/model.md.
+5,887 images of trainaug, in 91 minutes on two CPU cores with AMX: docs/results.md. The model that
+ships goes on from there: voc2012_fcn8s_box2.
 
     fcn-keras train --recipe voc2012_fcn8s_box --data-dir VOCdevkit --weights vgg16.pth
 """

@@ -1,10 +1,12 @@
 """FCN-8s on PASCAL VOC 2012 for the model in the box, second stage: larger crops, CE plus Dice.
 
-Starts from the model that `voc2012_fcn8s_box` ends with. Photos are made less small, as they are
-when they are predicted, and Dice favours what is found too seldom: chairs, sofas and tables.
+Starts from the model that `voc2012_fcn8s_box` ends with. Photos are made less small, since those
+that are predicted aren't made smaller at all, and Dice counts every class of a batch alike.
 
-    fcn-keras train --recipe voc2012_fcn8s_box2 --data-dir VOCdevkit \\
-        --init-from runs/voc2012_fcn8s_box-DATE/best.keras
+Reached: 57.1 % mean IoU and 89.6 % pixel accuracy on 468 images of val and val2008, from 55.6 and
+89.4, in 67 minutes on two CPU cores with AVX-512 BF16: docs/model.md.
+
+    fcn-keras train --recipe voc2012_fcn8s_box2 --data-dir VOCdevkit --init-from best.keras
 """
 
 from dataclasses import replace
