@@ -79,6 +79,7 @@ def assert_same(ours, theirs):
     assert np.abs(ours - theirs).max() < 1e-4 * np.ptp(ours)
 
 
+@pytest.mark.slow
 def test_keras_loads_the_file_in_a_fresh_process(saved):
     folder, _, image, _ = saved
     run(PLAIN_KERAS, folder, "jax")
