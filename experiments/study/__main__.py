@@ -104,6 +104,7 @@ def _evaluate(run: Run, options: Options) -> None:
             if not scores.exists():
                 data = ["--dataset", config.dataset, *_data(run, options)]
                 asked = ["--split", evaluation.split, *evaluation.options]
+                asked += ["--bucket", str(config.bucket)]
                 _command("evaluate", str(model), *data, *asked, "--json", str(scores))
 
 

@@ -1,4 +1,4 @@
-"""The walk-through of docs/data.md, done word for word with a few photos."""
+"""The walk-through of docs/data.md, done word for word with a few photos and fewer steps."""
 
 import json
 import os
@@ -72,9 +72,9 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     path = os.pathsep.join([str(script.parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     outputs = []
-    for command in commands:
+    for command, shorter in zip(commands, ("", " --max-steps 100", ""), strict=True):
         done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+            command + shorter, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs.append(done.stdout)
@@ -82,7 +82,7 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     suggested = outputs[0].splitlines()[-1].strip()
     assert commands[1] == f"{suggested} --workdir myrun"
     rows = read_log(tmp_path / "myrun/log.csv")
-    assert max(row["mean_iou"] for row in rows) > 0.68  # 0.73 where this was written
+    assert max(row["mean_iou"] for row in rows) > 0.66  # 0.70 where this was written
     assert rows[-1]["epoch"] == rows[-1]["step"] // (len(open_dataset("folder", mydata)) // 4)
     assert read_mask(tmp_path / "predictions/IMG_07.png", 3).shape == SIZE[::-1]
 

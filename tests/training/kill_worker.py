@@ -4,7 +4,6 @@ Events are those of the reporter, such as "step 3" or "validating 2 of epoch 1",
 which is the moment before the process changes something in the run's folder for the 17th time.
 """
 
-import contextlib
 import itertools
 import os
 import signal
@@ -16,11 +15,9 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 # albumentations imports torch where it is installed, which takes longer than this whole run.
 sys.modules["torch"] = None
-# What a run imports on its way, such as TensorFlow for Keras to save a model, is imported here, so
-# that the time in which a run may be killed is the run's.
-with contextlib.suppress(ImportError):
-    import tensorflow  # noqa: F401
 
+# What a run imports on its way is imported here, so that the time in which a run may be killed is
+# the run's.
 import albumentations  # noqa: E402, F401
 import grain  # noqa: E402, F401
 import jax  # noqa: E402
