@@ -105,6 +105,7 @@ LOSS_CPU = (
     *("--max-val-images", "20"),  # each run is scored on all of val afterwards
 )
 ORDER_CPU = ("--max-steps", "250", "--precision", "float32", "--max-val-images", "20")
+COARSE = ("--model", "fcn32s", "--epochs", "1")
 SHORT_GPU = ("--epochs", "20", "--val-epochs", "5")
 STAGED = ("--epochs", "30", "--learning-rate", "1e-4", "--warmup-steps", "0")
 
@@ -136,7 +137,7 @@ PLANS: dict[str, tuple[Run, ...]] = {
     ),
     # Minutes on a CPU, on the built-in data set: to see that a study works.
     "shapes": (
-        Run("shapes-32s", "shapes", (VAL,), ("--model", "fcn32s", "--epochs", "1"), pretrained=False),
+        Run("shapes-32s", "shapes", (VAL,), COARSE, pretrained=False),
         Run("shapes-8s", "shapes", (VAL, FLIP), ("--epochs", "3"), start="shapes-32s", keep=True),
     ),
 }

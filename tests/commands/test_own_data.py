@@ -74,7 +74,12 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     outputs = []
     for command, shorter in zip(commands, ("", " --max-steps 100", ""), strict=True):
         done = subprocess.run(
-            command + shorter, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+            command + shorter,
+            shell=True,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         outputs.append(done.stdout)

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ def random_scores(model):
 @pytest.fixture(scope="package")
 def build():
     def build(builder=fcn_keras.fcn8s, **options):
+        keras.utils.set_random_seed(1)
         return random_scores(builder(6, **{"backbone_width": 4, "head_width": 8, **options}))
 
     return build

@@ -33,6 +33,8 @@ def test_it_is_smaller_and_near_and_one_wrong_weight_in_the_file_fails(
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
     model = build(backbone_width=16, head_width=64)
+    first = model.get_layer("block1_conv1").kernel
+    first.assign(first * np.array([8] + [1] * 15))  # so that the wrong weight, of filter 0, matters
     options = {
         "format": name,
         "input_size": SIZE,
@@ -56,7 +58,7 @@ def test_it_is_smaller_and_near_and_one_wrong_weight_in_the_file_fails(
 
     def write_wrongly(job, path):
         write(job, path)
-        turn_a_weight(weights_of(path), job.model.get_layer("block1_conv1").kernel, quantize)
+        turn_a_weight(weights_of(path), first, quantize)
 
     monkeypatch.setattr(writer, "write", write_wrongly)
     wrong = tmp_path / "wrong" / path.name
