@@ -23,7 +23,7 @@ def door(*arguments):
     """Runs ``fcn-keras`` and says whether Keras or JAX was imported."""
     program = (
         "import atexit, sys, fcn_keras_cli\n"
-        "heavy = ('keras', 'jax', 'grain', 'matplotlib')\n"
+        "heavy = ('keras', 'jax', 'grain', 'matplotlib', 'pandas')\n"
         "atexit.register(lambda: print('HEAVY', [x for x in heavy if x in sys.modules]))\n"
         "fcn_keras_cli.main()"
     )
@@ -53,6 +53,12 @@ def test_help_and_typos_need_neither_keras_nor_jax(arguments, status, words):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (status, "HEAVY []")
     assert (done.stdout if status == 0 else done.stderr).startswith(words)
     assert done.stderr.count("\n") == (1 if status else 0)
+
+
+def test_keras_comes_without_its_plots_and_tables():
+    done = door("evaluate", "none.keras")
+    assert "error: model none.keras is not a file" in done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY ['keras', 'jax']"
 
 
 def test_help_groups_the_settings():
