@@ -148,7 +148,7 @@ def write_h5(
         group.attrs["scale"] = normalization.scale
         group.attrs["offset"] = normalization.offset
     with replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content.getvalue())
 
 
 def _layer_group(file: h5py.File, layer: str) -> h5py.Group:
