@@ -75,6 +75,7 @@ def program(case: Case) -> Program:
 
 def _predictor(case: Case) -> Program:
     model = network(case)
+    trim()  # here and below, as `Segmenter` does
     weights = [
         [variable.value for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)
@@ -85,6 +86,7 @@ def _predictor(case: Case) -> Program:
 
     arguments = (weights, jnp.asarray(images_and_masks(case)[0]))
     compiled = tuned_jit(predict).lower(*arguments).compile()
+    trim()
     return Program(compiled, arguments, lambda: compiled(*arguments), _names(model))
 
 

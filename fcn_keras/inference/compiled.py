@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_keras.cpu import allocator
+
 # Compiled programs kept for each function, the most recently used.
 MAX_SHAPES = 32
 
@@ -42,25 +44,30 @@ class _Compiled:
 
     def __call__(self, *args: Any) -> Any:
         weights = [variable.value for variable in self._model.variables]
-        return self._program(args)(weights, *args)
+        program, compiled = self._program(args)
+        result = program(weights, *args)
+        if not compiled:
+            allocator.trim()  # what compiling left
+        return result
 
     def compiles(self) -> int:
         """How many shapes have been compiled so far."""
         return self._compiles
 
-    def _program(self, args: tuple) -> Callable:
+    def _program(self, args: tuple) -> tuple[Callable, bool]:
+        """The program for these arguments, and whether it has run before."""
         shapes = tuple(
             (np.shape(a), str(getattr(a, "dtype", type(a)))) for a in keras.tree.flatten(args)
         )
         with self._lock:
             if shapes in self._programs:
                 self._programs.move_to_end(shapes)
-                return self._programs[shapes]
+                return self._programs[shapes], True
             program = self._programs[shapes] = self._jit()
             self._compiles += 1
             if len(self._programs) > MAX_SHAPES:
                 self._programs.popitem(last=False)
-        return program
+        return program, False
 
     def _jit(self) -> Callable:
         from fcn_keras.cpu.runtime import tuned_jit

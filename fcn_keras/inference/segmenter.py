@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from fcn_keras import cpu
+from fcn_keras.cpu import allocator
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
@@ -81,6 +82,7 @@ class Segmenter:
             )
         if precision is not None:
             self.model = in_precision(self.model, precision)
+        allocator.trim()  # what reading the model left
         self.bucket, self.batch_size = bucket, batch_size
         self._views: dict[str, Any] = {"flip": flip, "scales": tuple(scales)}
         predict, self._fill = runner(self.model, bucket)

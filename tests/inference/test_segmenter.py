@@ -8,6 +8,7 @@ import pytest
 
 import fcn_keras
 from fcn_keras import InputError
+from fcn_keras.cpu import allocator
 from fcn_keras.data.classes import ClassTable
 from fcn_keras.evaluation import Evaluator
 from fcn_keras.inference import Segmenter, compiled, large, load_model
@@ -46,6 +47,16 @@ def test_one_compile_a_bucket_shape(model):
     shapes = [segmenter(photo(*size)).shape for size in ((1, 1), (37, 64), (64, 20), (65, 20))]
     assert shapes == [(1, 1), (37, 64), (64, 20), (65, 20)]
     assert segmenter.compiles == 2
+
+
+def test_memory_is_given_back_after_reading_and_compiling(model, monkeypatch):
+    given = []
+    monkeypatch.setattr(allocator, "trim", lambda: given.append("back"))
+    segmenter = Segmenter(model, bucket=64)
+    assert len(given) == 1
+    for size, times in (((20, 20), 2), ((64, 30), 2), ((20, 70), 3)):
+        segmenter(photo(*size))
+        assert len(given) == times
 
 
 def test_new_weights_are_seen_without_compiling_again(model):
