@@ -8,7 +8,9 @@ process; importing the package doesn't call it.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -51,10 +53,14 @@ def prepare() -> None:
 
 @functools.cache
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has instructions for bfloat16 products: AMX or AVX-512 BF16.
+    """Whether the CPU has instructions for bfloat16 products, AMX or AVX-512 BF16, and jaxlib too.
 
-    Without them bfloat16 is slower than float32. Known on Linux only; False elsewhere.
+    Without them bfloat16 is slower than float32. Before 0.10.1 jaxlib can't compile all of the
+    products that `fcn_keras.cpu.bfloat16` makes, and may crash. Known on Linux only; False
+    elsewhere.
     """
+    if _jaxlib() < (0, 10, 1):
+        return False
     try:
         words = set(cpuinfo.read_text().split())
     except OSError:
@@ -69,9 +75,14 @@ def slow_precision(precision: str | None) -> str | None:
     if keras.backend.backend() != "jax" or not _runtime().on_cpu():
         return None
     return (
-        'Warning: precision "bfloat16" is slower than "float32" on this CPU, which has no '
-        "instructions for it."
+        'Warning: precision "bfloat16" is slower than "float32" here: the CPU has no instructions '
+        "for it, or jaxlib is older than 0.10.1."
     )
+
+
+def _jaxlib() -> tuple[int, ...]:
+    numbers = re.findall(r"\d+", importlib.metadata.version("jaxlib"))
+    return tuple(int(number) for number in numbers[:3])
 
 
 def _runtime() -> ModuleType:

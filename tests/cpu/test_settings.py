@@ -1,5 +1,6 @@
 """What is turned on, what the processor can do, and what changes in the process."""
 
+import importlib.metadata
 import subprocess
 import sys
 
@@ -42,11 +43,20 @@ def test_an_unknown_algorithm_is_named(restored):
     ("text", "has"),
     [(INTEL, True), ("flags : avx512_bf16\n", True), ("flags : avx2 avx512f\n", False)],
 )
-def test_the_processor_says_what_it_multiplies(tmp_path, text, has):
+def test_the_processor_says_what_it_multiplies(tmp_path, monkeypatch, text, has):
     path = tmp_path / "cpuinfo"
     path.write_text(text)
-    assert cpu.multiplies_bfloat16(path) is has
-    assert cpu.multiplies_bfloat16(tmp_path / "none") is False
+    for jaxlib, enough in (
+        ("0.10.1", True),
+        ("0.12.0rc1", True),
+        ("0.10.0", False),
+        ("0.9", False),
+    ):
+        monkeypatch.setattr(importlib.metadata, "version", lambda _, jaxlib=jaxlib: jaxlib)
+        cpu.multiplies_bfloat16.cache_clear()
+        assert cpu.multiplies_bfloat16(path) is (has and enough)
+        assert cpu.multiplies_bfloat16(tmp_path / "none") is False
+    cpu.multiplies_bfloat16.cache_clear()
 
 
 SCRIPT = """
