@@ -150,9 +150,11 @@ def _import_keras() -> None:
     """
     unused = {"matplotlib", "pandas"} - sys.modules.keys()
     sys.modules.update(dict.fromkeys(unused))  # type: ignore[arg-type]
-    importlib.import_module("keras")
-    for name in unused:
-        del sys.modules[name]
+    try:
+        importlib.import_module("keras")
+    finally:
+        for name in unused:
+            del sys.modules[name]
 
 
 def stopped() -> NoReturn:

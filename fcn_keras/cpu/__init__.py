@@ -53,11 +53,10 @@ def prepare() -> None:
 
 @functools.cache
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU has instructions for bfloat16 products, AMX or AVX-512 BF16, and jaxlib too.
+    """Whether bfloat16 is faster here: the CPU has AMX or AVX-512 BF16, and jaxlib is new enough.
 
-    Without them bfloat16 is slower than float32. Before 0.10.1 jaxlib can't compile all of the
-    products that `fcn_keras.cpu.bfloat16` makes, and may crash. Known on Linux only; False
-    elsewhere.
+    Before 0.10.1 it can't compile all the products of `fcn_keras.cpu.bfloat16`, and may crash. What
+    the CPU has is known on Linux only; False elsewhere.
     """
     if _jaxlib() < (0, 10, 1):
         return False

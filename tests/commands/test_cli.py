@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def door(*arguments):
-    """Runs ``fcn-keras`` and says whether Keras or JAX was imported."""
+    """Runs ``fcn-keras`` and says which of the slow packages were imported."""
     program = (
         "import atexit, sys, fcn_keras_cli\n"
         "heavy = ('keras', 'jax', 'grain', 'matplotlib', 'pandas')\n"
