@@ -20,8 +20,8 @@ def random_scores(model):
 
 @pytest.fixture(scope="package")
 def build():
-    def build(builder=fcn_keras.fcn8s, **options):
-        keras.utils.set_random_seed(1)
+    def build(builder=fcn_keras.fcn8s, seed=1, **options):
+        keras.utils.set_random_seed(seed)
         return random_scores(builder(6, **{"backbone_width": 4, "head_width": 8, **options}))
 
     return build
