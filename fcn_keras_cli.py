@@ -130,7 +130,10 @@ def _defer(package: str) -> None:
 
 def load_package() -> None:
     """Runs what `_defer` put off. Packages that nothing was imported from are left to `import`."""
-    _import_keras()
+    from fcn_keras.imports import without
+
+    with without("matplotlib", "pandas"):  # half a second; the commands that draw import it later
+        importlib.import_module("keras")
     while _deferred:
         module = _deferred.pop()
         name = module.__name__
@@ -141,20 +144,6 @@ def load_package() -> None:
             del sys.modules[name]
             parent, _, child = name.rpartition(".")
             delattr(sys.modules[parent], child)
-
-
-def _import_keras() -> None:
-    """Imports Keras without what it imports, where installed, for uses that no command has.
-
-    Its plots and tables take half a second or more. The commands that draw import matplotlib later.
-    """
-    unused = {"matplotlib", "pandas"} - sys.modules.keys()
-    sys.modules.update(dict.fromkeys(unused))  # type: ignore[arg-type]
-    try:
-        importlib.import_module("keras")
-    finally:
-        for name in unused:
-            del sys.modules[name]
 
 
 def stopped() -> NoReturn:

@@ -7,13 +7,16 @@ from pathlib import Path
 from fcn_keras.commands import cli
 from fcn_keras.commands.train_options import Options, defaults
 from fcn_keras.errors import InputError
+from fcn_keras.imports import import_albumentations, without
 from fcn_keras_cli import fail, load_package, scan
 
 
 def main(options: Options) -> None:
     """Runs the training and prints its outcome."""
-    from fcn_keras.commands.training_run import train_and_show
+    with without("torch"):  # a second or more, for albumentations and TensorBoard's event files
+        from fcn_keras.commands.training_run import train_and_show
 
+        import_albumentations()
     train_and_show(options)
 
 

@@ -1,7 +1,6 @@
 """Random scale, pad, crop, flip and colour jitter of an image with its mask."""
 
 import copy
-import os
 import random
 import threading
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.imagenet import MEAN_PIXEL
+from fcn_keras.imports import import_albumentations
 
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 """Maps an image, its mask and a seed to both as training sees them; depends on nothing else."""
@@ -127,10 +127,9 @@ class OwnAugmentation:
 @lru_cache(maxsize=64)
 def _compose(options: Augmentation, thread: int) -> Any:
     """The `albumentations.Compose` of one thread: it holds random state that can't be shared."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it looks for updates online
-    import albumentations as A
     import cv2
 
+    A = import_albumentations()
     size, jitter = options.crop_size, options.color_jitter
     steps = [
         A.RandomScale(

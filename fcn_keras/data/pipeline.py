@@ -8,14 +8,16 @@ import signal
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
 
-from fcn_keras.data.augmentation import Augment
+from fcn_keras.data.augmentation import Augment, Augmentation
 from fcn_keras.data.source import Source
 from fcn_keras.errors import InputError
+from fcn_keras.imports import import_albumentations, without
 
 _THREADS = 2
 _BUFFERED_BATCHES = 4
@@ -96,7 +98,8 @@ def train_batches(
     if workers:
         _let_grain_read_flags()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-        batches = batches.mp_prefetch(options, worker_init_fn=_prepare_worker)
+        prepare = partial(_prepare_worker, own=not isinstance(augmentation, Augmentation))
+        batches = batches.mp_prefetch(options, worker_init_fn=prepare)
     return _stream(iter(batches))
 
 
@@ -108,8 +111,11 @@ def _let_grain_read_flags() -> None:
         flags.FLAGS.mark_as_parsed()
 
 
-def _prepare_worker(worker: int, workers: int) -> None:
-    """Ties the worker to its parent, which alone handles signals; gives OpenCV one thread."""
+def _prepare_worker(worker: int, workers: int, own: bool) -> None:
+    """Ties the worker to its parent, which alone handles signals; gives OpenCV one thread.
+
+    `own` tells that the augmentation is the user's, which may need all that is installed.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Both reach every process of a group, and the parent may need the next batch to stop in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -117,6 +123,9 @@ def _prepare_worker(worker: int, workers: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    if not own:
+        with without("torch"):  # seconds, and memory in every worker
+            import_albumentations()
     # Skips Python's teardown of modules, which grain waits for, one worker after the other.
     atexit.register(os._exit, 0)
 

@@ -23,7 +23,7 @@ def door(*arguments):
     """Runs ``fcn-keras`` and says which of the slow packages were imported."""
     program = (
         "import atexit, sys, fcn_keras_cli\n"
-        "heavy = ('keras', 'jax', 'grain', 'matplotlib', 'pandas')\n"
+        "heavy = 'keras jax grain albumentations matplotlib pandas torch'.split()\n"
         "atexit.register(lambda: print('HEAVY', [x for x in heavy if x in sys.modules]))\n"
         "fcn_keras_cli.main()"
     )
@@ -59,6 +59,13 @@ def test_keras_comes_without_its_plots_and_tables():
     done = door("evaluate", "none.keras")
     assert "error: model none.keras is not a file" in done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY ['keras', 'jax']"
+
+
+def test_training_comes_without_torch(tmp_path):
+    pytest.importorskip("torch")
+    done = door("train", "--resume", "--workdir", str(tmp_path))
+    assert "holds no run to resume" in done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY ['keras', 'jax', 'albumentations']"
 
 
 def test_help_groups_the_settings():

@@ -49,13 +49,12 @@ def test_killed_at(matrix, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_a_random_moment(matrix, seed):
     # In half of the time that the run took here, it isn't over.
     check(matrix.case(f"random {seed}", [random.Random(seed).uniform(0, matrix.seconds / 2)]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_again_and_again(matrix, seed):
-    check(matrix.storm(f"storm {seed}", random.Random(seed)))
+def test_killed_again_and_again(matrix):
+    check(matrix.storm("storm", random.Random(1)))

@@ -32,7 +32,7 @@ CONFIG = TrainConfig(
 
 @pytest.mark.slow
 def test_four_shapes_reach_95_percent():
-    assert overfit(CONFIG, open_dataset("shapes", None, "train"), size=128, steps=120) > 0.95
+    assert overfit(CONFIG, open_dataset("shapes", None, "train"), size=64, steps=120) > 0.95
 
 
 @pytest.mark.slow
