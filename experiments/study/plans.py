@@ -83,6 +83,20 @@ def losses(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
     )
 
 
+def seeds(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
+    """Short trainings of the recipe with `common`: three seeds in either precision."""
+    return tuple(
+        Run(
+            f"seed-{seed}-{precision}",
+            recipe,
+            (VAL,),
+            (*common, "--seed", str(seed), "--precision", precision),
+        )
+        for seed in range(3)
+        for precision in ("float32", "bfloat16")
+    )
+
+
 def papers_order(recipe: str, common: tuple[str, ...]) -> tuple[Run, ...]:
     """FCN-32s, FCN-16s from it, FCN-8s from that, and FCN-8s at once: as many steps each."""
     scored = (VAL, VAL2008)
@@ -116,6 +130,7 @@ PLANS: dict[str, tuple[Run, ...]] = {
         Run("voc", "voc2012_fcn8s_cpu", (VAL,)),
         *variations("camvid_fcn8s_cpu", SHORT_CPU, {"sgd": SGD}),
         *losses("camvid_fcn8s_cpu", LOSS_CPU),
+        *seeds("camvid_fcn8s_cpu", SHORT_CPU),
         *papers_order("voc2012_fcn8s_box", ORDER_CPU),
     ),
     # Meant for one H100, half an hour for the first five. Not run yet.
