@@ -72,7 +72,7 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     path = os.pathsep.join([str(script.parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     outputs = []
-    for command, shorter in zip(commands, ("", " --max-steps 100", ""), strict=True):
+    for command, shorter in zip(commands, ("", " --max-steps 60", ""), strict=True):
         done = subprocess.run(
             command + shorter,
             shell=True,

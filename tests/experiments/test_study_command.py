@@ -29,7 +29,7 @@ def test_two_stages_are_trained_scored_and_collected_once(tmp_path):
     collected = tmp_path / "collected"
     scores = json.loads((collected / "shapes-8s" / "scores-val.json").read_text())
     coarse = json.loads((collected / "shapes-32s" / "scores-val.json").read_text())
-    assert scores["mean_iou"] > 0.85 > coarse["mean_iou"] + 0.1
+    assert scores["mean_iou"] > 0.75 > coarse["mean_iou"] + 0.3
     table = (collected / "results.md").read_text()
     row = next(line for line in table.splitlines() if line.startswith("| shapes-8s | shapes"))
     assert f"| val | {100 * scores['pixel_accuracy']:.1f} |" in row
