@@ -93,8 +93,8 @@ def test_padding_is_neither_scored_nor_seen(model):
 
 @pytest.mark.slow
 def test_flips_and_scales_do_not_see_the_padding_either(model):
-    source = Images([(40, 50), (1, 1), (33, 64)])
-    views = {"flip": True, "scales": (0.75, 1.0, 1.5)}
+    source = Images([(40, 50), (33, 64)])
+    views = {"flip": True, "scales": (0.75, 1.5)}
     plain = Evaluator(model, bucket=1).run(source)
     exact = Evaluator(model, bucket=1, **views).run(source)
     padded = Evaluator(model, bucket=96, batch_size=3, **views).run(source)

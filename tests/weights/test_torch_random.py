@@ -79,7 +79,7 @@ def test_random_opcodes(attempt, path, steps):
 
 
 @pytest.mark.slow
-@fuzz(3_000)
+@fuzz(1_500)
 @given(steps=STEPS)
 def test_random_opcodes_at_length(attempt, path, steps):
     check_opcodes(attempt, path, steps)
@@ -119,7 +119,7 @@ def test_random_windows(attempt, path, offset, axes):
 
 
 @pytest.mark.slow
-@fuzz(3_000)
+@fuzz(1_500)
 @given(offset=SMALL, axes=AXES)
 def test_random_windows_at_length(attempt, path, offset, axes):
     check_tensor(attempt, path, offset, axes)
