@@ -153,6 +153,6 @@ PLANS: dict[str, tuple[Run, ...]] = {
     # Minutes on a CPU, on the built-in data set: to see that a study works.
     "shapes": (
         Run("shapes-32s", "shapes", (VAL,), COARSE, pretrained=False),
-        Run("shapes-8s", "shapes", (VAL, FLIP), ("--epochs", "2"), start="shapes-32s", keep=True),
+        Run("shapes-8s", "shapes", (VAL,), ("--epochs", "2"), start="shapes-32s", keep=True),
     ),
 }
