@@ -13,7 +13,7 @@ from fcn_keras_cli import fail, load_package, scan
 
 def main(options: Options) -> None:
     """Runs the training and prints its outcome."""
-    with without("torch"):  # a second or more, for albumentations and TensorBoard's event files
+    with without("torch"):  # which albumentations and tensorboardX import in a second or more
         from fcn_keras.commands.training_run import train_and_show
 
         import_albumentations()
