@@ -8,7 +8,7 @@ import fcn_keras
 PACKAGE = Path(fcn_keras.__file__).parent
 # From the lowest room up; those of one line may not import each other.
 ORDER = (
-    ("errors", "imagenet", "version"),
+    ("errors", "imagenet", "imports", "version"),
     ("storage",),
     ("cpu",),
     ("models", "data"),
