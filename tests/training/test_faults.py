@@ -153,10 +153,6 @@ def test_infinite_loss_names_step_and_images_and_leaves_finite_checkpoints(confi
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
-# orbax leaves an event loop behind where writing fails.
-failed_save = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 @contextlib.contextmanager
 def small_files():
     """No file may grow above 4 KiB: writing fails as on a full disk."""
@@ -180,7 +176,6 @@ def tmpfs(tmp_path):
 
 
 @pytest.mark.slow
-@failed_save
 def test_files_that_may_not_grow(config, tmp_path, assert_same_run, script):
     message = r"checkpoint can't be written to .* \(File too large\): .* of step [34] is intact"
     with small_files() as limit, pytest.raises(SaveError, match=message):
@@ -190,7 +185,6 @@ def test_files_that_may_not_grow(config, tmp_path, assert_same_run, script):
 
 
 @pytest.mark.slow
-@failed_save
 def test_full_disk_and_then_room(config, tmpfs, assert_same_run, script):
     run, filler = tmpfs / "run", tmpfs / "filler"
 
@@ -213,7 +207,6 @@ def test_read_only_workdir(config, tmpfs):
 
 
 @pytest.mark.slow
-@failed_save
 def test_checkpoint_folder_gone(config, tmp_path, script):
     def delete():
         (tmp_path / "checkpoints").rename(tmp_path / "elsewhere")
