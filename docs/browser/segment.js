@@ -2,7 +2,7 @@
 
 import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
 
-// Of a photo's longer side, in pixels; larger ones are shrunk, since time and memory grow with them.
+// Of a photo's longer side on the page, in pixels, and for the model unless it asks for fewer.
 const LONGEST = 640;
 
 const element = (id) => document.getElementById(id);
@@ -16,13 +16,10 @@ async function load() {
   return { record, session: await ort.InferenceSession.create("model.onnx") };
 }
 
-// The photo as the model is to see it, drawn on the page: RGBA bytes.
-async function draw(file, shape) {
-  const photo = await createImageBitmap(file, { colorSpaceConversion: "none" });
-  const scale = Math.min(1, LONGEST / Math.max(photo.width, photo.height));
-  const [, height, width] = shape; // null where any will do
-  const canvas = element("image");
-  canvas.width = width ?? Math.max(1, Math.round(scale * photo.width));
+// Draws the photo with a longer side of `longest` pixels at most; returns its RGBA bytes.
+function draw(photo, canvas, longest, [, height, width] = []) {
+  const scale = Math.min(1, longest / Math.max(photo.width, photo.height));
+  canvas.width = width ?? Math.max(1, Math.round(scale * photo.width)); // null where any will do
   canvas.height = height ?? Math.max(1, Math.round(scale * photo.height));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";
@@ -69,7 +66,10 @@ async function show(file, { record, session }) {
   say("Segmenting…");
   element("map").width = 0;
   element("legend").replaceChildren();
-  const image = await draw(file, record.input.shape);
+  const photo = await createImageBitmap(file, { colorSpaceConversion: "none" });
+  draw(photo, element("image"), LONGEST);
+  const { input, model: { max_side: longest = LONGEST } } = record;
+  const image = draw(photo, document.createElement("canvas"), longest, input.shape);
   await new Promise((resolve) => setTimeout(resolve, 50)); // the browser shows the photo first
   const start = performance.now();
   const classes = await segment(session, image);

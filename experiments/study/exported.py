@@ -2,7 +2,8 @@
 
 python -m experiments.study.exported float32.onnx int8.onnx --dataset voc2012 --data-dir DIR
 
-A file of one size, such as LiteRT's, gets each image in a corner of the mean colour.
+An image is scaled down if the file's record says so (`max_side`), and the scores up again. A file
+of one size, such as LiteRT's, gets each image in a corner of the mean colour.
 """
 
 from fcn_keras_cli import select_backend
@@ -17,13 +18,17 @@ from typing import Annotated
 
 import numpy as np
 import tyro
+from PIL import Image
 
 from fcn_keras.commands import cli
 from fcn_keras.data import Source, open_dataset
+from fcn_keras.data.reduced import reduce_photo
 from fcn_keras.errors import InputError
 from fcn_keras.evaluation import ConfusionMatrix, Scores
 from fcn_keras.export import FORMATS, serve
 from fcn_keras.imagenet import MEAN_PIXEL
+from fcn_keras.inference.large import in_bands
+from fcn_keras.inference.rows import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,10 @@ def load(file: Path) -> Callable[[np.ndarray], np.ndarray]:
                 if not path.is_file():
                     raise InputError(f"{path} does not exist")
             run = serve.LOADERS[kind.writer](str(file))
-            size = json.loads(record.read_text())["input"]["shape"][1:3]
-            return run if None in size else framed(run, *size)
+            facts = json.loads(record.read_text())
+            size = facts["input"]["shape"][1:3]
+            run = run if None in size else framed(run, *size)
+            return reduced(run, facts["model"].get("max_side", 0))
     raise InputError(f"{file} must be named *.onnx, *.xml, *.tflite or *.stablehlo")
 
 
@@ -78,6 +85,23 @@ def framed(
         frame = np.full((batch, height, width, 3), MEAN_PIXEL, np.float32)
         frame[:, :rows, :columns] = images
         return run(frame)[:, :rows, :columns]
+
+    return fit
+
+
+def reduced(
+    run: Callable[[np.ndarray], np.ndarray], max_side: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Takes one image of any size, as `fcn_keras.Segmenter` does."""
+
+    def fit(images: np.ndarray) -> np.ndarray:
+        small = reduce_photo(images[0].astype(np.uint8), max_side)
+        (output,) = run(small[None].astype(np.float32))
+        size = images.shape[1:3]
+        if output.ndim == 2:
+            classes = Image.fromarray(output).resize(size[::-1], Image.Resampling.NEAREST)
+            return np.asarray(classes)[None]
+        return np.concatenate([band for _, band in in_bands(Array(output), size)])[None]
 
     return fit
 

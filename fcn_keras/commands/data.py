@@ -20,7 +20,6 @@ from fcn_keras_cli import program
 if TYPE_CHECKING:
     from fcn_keras.data.check import SplitReport
 
-SMALL_VIEW = 4  # a crop shows too little of photos that are this many crops wide and high
 START = "voc2012"  # the trained model that ships with the package
 PASSED = ("images", "classes", "unlabelled", "overlap", "crowd", "link", "overwrite")
 
@@ -143,18 +142,12 @@ def suggest_training(options: Check, sources: dict[str, FileSource]) -> None:
 
     photos = survey(next(iter(sources.values())))
     config = load_recipe("own_cpu", options.data_dir)
-    if min(photos.height, photos.width) > SMALL_VIEW * config.crop_size:
-        console.print(
-            f"Warning: the photos are about {photos.width} x {photos.height} pixels, of which a "
-            f"crop of {config.crop_size} shows a small part; shrink photos and masks (masks by "
-            f"nearest neighbour) to about {2 * config.crop_size} pixels a side",
-            soft_wrap=True,
-        )
     steps = photos.count // config.batch_size
     command = ["--recipe", "own_cpu", "--data-dir", str(options.data_dir), "--init-from", START]
     console.print(
-        f"To train (crops of {config.crop_size}, {config.epochs} epochs of {steps} steps; --recipe "
-        f"own on a GPU):\n  {program('train')} {shlex.join(command)}",
+        f"To train (photos of at most {config.max_side} pixels a side, crops of "
+        f"{config.crop_size}, {config.epochs} epochs of {steps} steps; --recipe own on a GPU):\n"
+        f"  {program('train')} {shlex.join(command)}",
         soft_wrap=True,
     )
 

@@ -40,6 +40,9 @@ class Options(cli.DataOptions):
     """Images that run together if they are padded to the same size."""
     bucket: int = 128
     """Pad heights and widths to multiples of this; 1 runs every size as it is, compiling each."""
+    max_side: int | None = None
+    """Scale larger images down until their longer side has this many pixels, and the result up
+    again; 0 leaves them as they are. Default: as the model was trained."""
     resize: int | None = None
     """Resize images and masks to this many pixels a side, for comparison with tutorials that do."""
     flip: bool = False
@@ -120,6 +123,7 @@ def _evaluate(
         batch_size=options.batch_size,
         bucket=options.bucket,
         squash=options.resize,
+        max_side=options.max_side,
         flip=options.flip,
         scales=options.scales,
     )

@@ -47,6 +47,9 @@ class Options(cli.Options):
     """Write NAME_probabilities.npy too, float16 (height, width, classes)."""
     submission: Path | None = None
     """Write the class ids into this folder too, in the layout of PASCAL VOC's server."""
+    max_side: int | None = None
+    """Scale larger photos down until their longer side has this many pixels, and the result up
+    again; 0 leaves them as they are. Default: as the model was trained."""
     flip: bool = False
     """Average the prediction with that of the mirror image."""
     scales: tuple[float, ...] = (1.0,)
@@ -81,6 +84,7 @@ def main(options: Options) -> None:
         classes=_classes(options.classes),
         bucket=options.bucket,
         batch_size=options.batch_size,
+        max_side=options.max_side,
         flip=options.flip,
         scales=options.scales,
         precision=options.precision,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fcn_keras.data.images import read_size
+from fcn_keras.data.reduced import reduced_size
 from fcn_keras.data.source import FileSource
 from fcn_keras.errors import InputError
 
@@ -21,6 +22,10 @@ class Photos:
     count: int
     height: int
     width: int
+
+    def reduced(self, max_side: int) -> Photos:
+        """The photos after those with a longer side than `max_side` were scaled down to it."""
+        return Photos(self.count, *reduced_size(self.height, self.width, max_side))
 
     def crop_size(self, largest: int) -> int:
         """A training crop that most photos fill: a multiple of 32, at most `largest` pixels."""

@@ -55,27 +55,25 @@ class LargePhotos:
         """How many shapes have been compiled so far (JAX only)."""
         return self._tiler.compiles() if self._tiler else 0
 
-    def bands(self, image: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    def bands(
+        self, image: np.ndarray, size: tuple[int, int] | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields slices of the rows of an image ``(H, W, 3)``, and their logits.
 
         Logits are float32 ``(rows, W, C)``; with `flip` or `scales`, the logarithms of the mean
-        probabilities.
+        probabilities. A `size`, height and width, enlarges them to it.
 
         Raises:
             InputError: the model has layers that can't be run on parts, or there is too little
                 memory even for a tile.
         """
-        height = len(image)
         try:
-            rows = self._rows(image)
-            for first in range(0, height, ROWS):
-                last = min(first + ROWS, height)
-                yield slice(first, last), rows.rows(first, last)
+            yield from in_bands(self._rows(image), size)
         except MemoryError as error:
             raise InputError(
-                f"a photo of {image.shape[1]}x{height} pixels needs {self.tile_bytes >> 20} MB for "
-                "a tile and more for its rows, which this process can't get: make the photo "
-                "smaller, or free memory"
+                f"a photo of {image.shape[1]}x{len(image)} pixels needs "
+                f"{self.tile_bytes >> 20} MB for a tile and more for its rows, which this process "
+                "can't get: make the photo smaller, or free memory"
             ) from error
 
     def _rows(self, image: np.ndarray) -> Rows:
@@ -121,6 +119,15 @@ class _Mean:
         """See `Rows.rows`."""
         total = sum(view.rows(first, last) for view in self.views)
         return np.log(np.maximum(total / len(self.views), 1e-30))
+
+
+def in_bands(rows: Rows, size: tuple[int, int] | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields slices of the rows of a map and their values, at another `size` if one is given."""
+    if size not in (None, rows.size):
+        rows = Resized(rows, size, mirror=False)
+    for first in range(0, rows.size[0], ROWS):
+        last = min(first + ROWS, rows.size[0])
+        yield slice(first, last), rows.rows(first, last)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from typing import Any, overload
 
@@ -14,16 +14,18 @@ from keras import ops
 from fcn_keras import cpu
 from fcn_keras.cpu import allocator
 from fcn_keras.data.classes import ClassTable
+from fcn_keras.data.reduced import reduce_photo
 from fcn_keras.errors import InputError
 from fcn_keras.inference.compiled import bind
 from fcn_keras.inference.inputs import Photo, read_photo
-from fcn_keras.inference.large import LargePhotos, softmax
+from fcn_keras.inference.large import LargePhotos, in_bands, softmax
 from fcn_keras.inference.padding import pad, runner
 from fcn_keras.inference.precision import Precision, in_precision
+from fcn_keras.inference.rows import Array
 from fcn_keras.inference.segmentation import Segmentation
 from fcn_keras.inference.tta import averaged
 from fcn_keras.pretrained import load_model
-from fcn_keras.saving import describe, num_classes
+from fcn_keras.saving import describe, max_side_of, num_classes
 
 
 class Segmenter:
@@ -33,6 +35,9 @@ class Segmenter:
     is cropped back, so that under JAX many photo sizes share few compiles; the latest 32 are kept
     (`fcn_keras.inference.compiled`). Photos of more than a megapixel run in tiles, within a bounded
     amount of memory. Neither changes the result (`fcn_keras.inference.padding`, ``large``).
+
+    A model that was trained on photos of at most `max_side` pixels sees photos that way here too:
+    scaled down, and the logits of the result enlarged to the photo's own size.
 
     Every method takes a path, an http(s) address, a PIL image or an array (uint8, or float with
     values 0..255), or a list of these, for which it returns a list. Photos in a list that have the
@@ -45,6 +50,8 @@ class Segmenter:
         bucket: Heights and widths are padded to multiples of this many pixels; 1 runs every size
             as it is.
         batch_size: How many photos of a list run together.
+        max_side: Photos with a longer side of more pixels are scaled down to it for the model; 0
+            leaves them as they are. None takes what the model says (`ModelInfo.max_side`).
         flip: Average the predictions of the photo and of its mirror image.
         scales: Average the predictions over these scales of the photo.
         precision: ``"bfloat16"`` is faster on accelerators, and on CPUs where
@@ -63,6 +70,7 @@ class Segmenter:
         classes: ClassTable | None = None,
         bucket: int = 128,
         batch_size: int = 1,
+        max_side: int | None = None,
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         precision: Precision | None = None,
@@ -80,6 +88,7 @@ class Segmenter:
                 f"classes has {len(self.classes)} classes, but model {self.model.name} has "
                 f"{self.num_classes}: give one for each of its scores"
             )
+        self.max_side = max_side_of(self.model, max_side)
         if precision is not None:
             self.model = in_precision(self.model, precision)
         allocator.trim()  # what reading the model left
@@ -138,7 +147,7 @@ class Segmenter:
         return own + self._large.compiles()
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("model", "classes", "bucket", "batch_size")
+        names = ("model", "classes", "bucket", "batch_size", "max_side")
         return {**{name: getattr(self, name) for name in names}, **self._views}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -160,28 +169,42 @@ class Segmenter:
         found: dict[int, tuple] = {}
         groups = defaultdict(list)
         for index, image in enumerate(images):
-            if self._large.take(*image.shape[:2]):
-                found[index] = self._run_large(finish, image)
+            seen = reduce_photo(image, self.max_side)
+            if self._large.take(*seen.shape[:2]):
+                bands = self._large.bands(seen, _size(image))
+                found[index] = _assemble(finish, len(image), bands)
             else:
-                padded = pad(image, self.bucket, self._fill)
-                groups[padded.shape].append((index, padded))
-        for group in groups.values():
+                padded = pad(seen, self.bucket, self._fill)
+                groups[padded.shape, seen is image].append((index, _size(seen), padded))
+        for (_, unreduced), group in groups.items():
+            function = self._functions[finish if unreduced else _logits]
             for batch in _batches(group, self.batch_size):
-                outputs = self._functions[finish](np.stack([padded for _, padded in batch]))
+                outputs = function(np.stack([padded for *_, padded in batch]))
                 outputs = [ops.convert_to_numpy(output) for output in outputs]
-                for number, (index, _) in enumerate(batch):
-                    height, width = images[index].shape[:2]
-                    found[index] = tuple(o[number, :height, :width].copy() for o in outputs)
+                for number, (index, (height, width), _) in enumerate(batch):
+                    maps = tuple(output[number, :height, :width].copy() for output in outputs)
+                    if not unreduced:
+                        bands = in_bands(Array(maps[0]), _size(images[index]))
+                        maps = _assemble(finish, len(images[index]), bands)
+                    found[index] = maps
         return [found[index] for index in range(len(images))]
 
-    def _run_large(self, finish: Callable, image: np.ndarray) -> tuple[np.ndarray, ...]:
-        maps: list[np.ndarray] = []
-        for rows, logits in self._large.bands(image):
-            outputs = _FINISH_LARGE[finish](logits)
-            maps = maps or [np.empty((len(image), *o.shape[1:]), o.dtype) for o in outputs]
-            for whole, part in zip(maps, outputs, strict=True):
-                whole[rows] = part
-        return tuple(maps)
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+def _assemble(
+    finish: Callable, height: int, bands: Iterator[tuple[slice, np.ndarray]]
+) -> tuple[np.ndarray, ...]:
+    """The maps that `finish` makes of `height` rows of logits, which come in bands."""
+    maps: list[np.ndarray] = []
+    for rows, logits in bands:
+        outputs = _FINISH_BAND[finish](logits)
+        maps = maps or [np.empty((height, *o.shape[1:]), o.dtype) for o in outputs]
+        for whole, part in zip(maps, outputs, strict=True):
+            whole[rows] = part
+    return tuple(maps)
 
 
 def _batches(group: list, size: int) -> list[list]:
@@ -204,7 +227,7 @@ def _scored(logits: Any) -> tuple:
     return *_classes(logits), ops.max(ops.softmax(logits, axis=-1), axis=-1)
 
 
-_FINISH_LARGE = {
+_FINISH_BAND = {
     _logits: lambda logits: (logits,),
     _classes: lambda logits: (logits.argmax(axis=-1).astype(np.uint8),),
     _scored: lambda logits: (

@@ -1,7 +1,8 @@
 """FCN-8s on photos of your own, on a few CPU cores: crop and schedule follow from the photos.
 
 The settings are those of camvid_fcn8s_cpu. A run takes 20 steps for each photo, within 300 and
-1,500, and validates about ten times; the crop is as large as most photos allow, up to 256 pixels.
+1,500, and validates about ten times. Photos are scaled down to 512 pixels on their longer side, in
+training and when the model is used; the crop is as large as most of them allow, up to 256 pixels.
 
 Source: camvid_fcn8s_cpu. Expected: what the photos give.
 
@@ -11,6 +12,7 @@ Source: camvid_fcn8s_cpu. Expected: what the photos give.
 from fcn_keras.data.photos import Photos
 from fcn_keras.training.config import TrainConfig
 
+MAX_SIDE = 512  # a crop shows half of a side, or more
 LARGEST_CROP = 256
 BATCH_SIZE = 4
 STEPS_PER_PHOTO, FEWEST_STEPS, MOST_STEPS = 20, 300, 1500
@@ -18,6 +20,7 @@ STEPS_PER_PHOTO, FEWEST_STEPS, MOST_STEPS = 20, 300, 1500
 
 def config(photos: Photos) -> TrainConfig:
     """The settings for these photos."""
+    photos = photos.reduced(MAX_SIDE)
     batch_size = min(BATCH_SIZE, photos.count)
     epoch_steps = photos.count // batch_size
     steps = min(max(STEPS_PER_PHOTO * photos.count, FEWEST_STEPS), MOST_STEPS)
@@ -27,6 +30,7 @@ def config(photos: Photos) -> TrainConfig:
         model="fcn8s",
         head_width=512,
         freeze_until="block2",
+        max_side=MAX_SIDE,
         crop_size=photos.crop_size(LARGEST_CROP),
         batch_size=batch_size,
         epochs=epochs,

@@ -37,6 +37,8 @@ class ModelInfo:
         split: The part of the data set that `scores` is from.
         commit: Commit of the source tree that trained it.
         version: Version of the package that trained it.
+        max_side: Photos with a longer side of more pixels are scaled down to it, as in training;
+            None leaves photos as they are.
         scores: Scores between 0 and 1, such as ``mean_iou``, by name.
     """
 
@@ -47,6 +49,7 @@ class ModelInfo:
     split: str | None = None
     commit: str | None = None
     version: str | None = None
+    max_side: int | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -91,6 +94,23 @@ def describe(model: keras.Model) -> ModelInfo:
     return info
 
 
+def max_side_of(model: keras.Model, given: int | None) -> int:
+    """The longest side, in pixels, at which `model` is to see a photo; 0 if any is fine.
+
+    Args:
+        model: Says it, if `given` is None.
+        given: What the user said.
+
+    Raises:
+        InputError: `given` is negative.
+    """
+    if given is not None and given < 0:
+        raise InputError(
+            f"max_side={given} is not possible: give pixels, or 0 to leave photos as they are"
+        )
+    return describe(model).max_side or 0 if given is None else given
+
+
 def package_version() -> str | None:
     """The version of this package; None if it is not installed."""
     try:
@@ -105,7 +125,8 @@ def to_json(info: ModelInfo) -> str:
     classes = {"name": table.name, "names": table.names, "colors": table.colors, "void": VOID}
     origin = {name: getattr(info, name) for name in ORIGIN}
     scores = {name: value for name, value in info.scores.items() if math.isfinite(value)}
-    return json.dumps({"classes": classes, **origin, "scores": scores})
+    record = {"classes": classes, **origin, "max_side": info.max_side, "scores": scores}
+    return json.dumps(record)
 
 
 def from_json(text: str, owner: str) -> ModelInfo:
@@ -127,10 +148,13 @@ def from_json(text: str, owner: str) -> ModelInfo:
         origin: dict[str, Any] = {
             name: _text(record[name]) for name in ORIGIN if record[name] is not None
         }
+        max_side = record.get("max_side")  # files of earlier versions have none
+        if max_side is not None and not (type(max_side) is int and max_side > 0):
+            raise ValueError(f"max_side is {max_side!r}, not a number of pixels")
         scores = {_text(name): float(value) for name, value in record["scores"].items()}
     except _DAMAGE as error:
         raise InputError(f"{owner} has damaged class names or origin ({error!r:.200})") from error
-    return ModelInfo(classes=table, **origin, scores=scores)
+    return ModelInfo(classes=table, **origin, max_side=max_side, scores=scores)
 
 
 def _text(value: Any) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
-from fcn_keras.data import Subset, open_dataset, steps_per_epoch
+from fcn_keras.data import Source, Subset, open_dataset, steps_per_epoch
 from fcn_keras.data.labels import require_labels
+from fcn_keras.data.reduced import Reduced
 from fcn_keras.evaluation import Evaluator
 from fcn_keras.saving import ModelInfo, annotate, package_version
 from fcn_keras.training.checks import class_weights_of
@@ -70,6 +71,7 @@ class Assembly:
             recipe=recipe,
             dataset=config.dataset,
             split=config.val_split,
+            max_side=config.max_side,
             commit=git_hash(),
             version=package_version(),
         )
@@ -101,7 +103,10 @@ class Assembly:
         self, start_step: int
     ) -> Generator[tuple[dict[str, jax.Array], np.ndarray], None, None]:
         """Endless ``(batch, indices)`` from `start_step` on."""
-        return self.devices.batches(self.config, self.source, start_step, self.augmentation)
+        source: Source = self.source
+        if self.config.max_side is not None:
+            source = Reduced(source, self.config.max_side)
+        return self.devices.batches(self.config, source, start_step, self.augmentation)
 
     def compile_step(self, state: State) -> Any:
         """Compiles the step ahead of time, so that a batch of another shape is an error."""

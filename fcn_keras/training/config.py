@@ -24,6 +24,9 @@ class DataConfig:
     """Split to validate on; the best mean IoU there decides which model is kept."""
     max_val_images: int | None = None
     """Validate on this many images only, the first ones of the split."""
+    max_side: int | None = None
+    """Scale larger photos down until their longer side has this many pixels; the model predicts
+    photos that way too. Default: photos keep their size."""
     crop_size: int = 480
     """Height and width of a training crop, pixels."""
     min_scale: float = 0.5
@@ -160,7 +163,7 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
         for field in (*positive, "eval_batch_size", "bucket", "checkpoint_steps"):
             if getattr(self, field) <= 0:
                 raise InputError(f"{field}={getattr(self, field)} must be above 0")
-        for field in ("max_steps", "max_val_images", "clip_norm", "patience"):
+        for field in ("max_steps", "max_val_images", "max_side", "clip_norm", "patience"):
             value = getattr(self, field)
             if value is not None and value <= 0:
                 raise InputError(f"{field}={value} must be above 0; leave it out for no limit")

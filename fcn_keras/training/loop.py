@@ -71,6 +71,8 @@ def train(
     """
     cpu.prepare()
     folder = RunFolder(workdir)
+    if resume and folder.config.exists():
+        config = folder.as_begun(config)
     folder.check(config, resume)
     alone = locked(folder.path, "workdir") if not jax.process_index() else contextlib.nullcontext()
     with alone, StopRequest() as stop:

@@ -178,6 +178,16 @@ class RunFolder:
             return f"is damaged ({reason(error)})"
         return damaged and f"is damaged (in {ascii(damaged)[1:-1]:.60})"
 
+    def as_begun(self, config: TrainConfig) -> TrainConfig:
+        """`config` without `max_side` if the run began when there was none.
+
+        Recipes that have it now had the same name then.
+        """
+        self._settings_before()  # refuses a damaged record
+        if "max_side" in self._record()["config"]:
+            return config
+        return dataclasses.replace(config, max_side=None)
+
     def _settings_before(self) -> dict:
         record = self._record()["config"]
         try:

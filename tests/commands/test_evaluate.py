@@ -10,6 +10,8 @@ import fcn_keras
 from fcn_keras import viz
 from fcn_keras.commands import evaluate
 from fcn_keras.data.classes import SHAPES
+from fcn_keras.evaluation import evaluator
+from fcn_keras.inference.padding import pad
 
 # Keras copies its variables in a way that NumPy 2 wants spelled differently.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy")
@@ -86,6 +88,18 @@ def test_the_size_and_the_averaged_views_are_options(model, folder, tmp_path, mo
     views = ("--resize", "48", "--flip", "--scales", "0.75", "1.25", "--bucket", "1")
     data = ("--dataset", "folder", "--data-dir", folder, "--json", tmp_path / "scores.json")
     run(monkeypatch, model, *data, *views)
+    content = json.loads((tmp_path / "scores.json").read_text())
+    assert content["pixel_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_the_model_may_see_images_smaller_than_they_are(model, folder, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        evaluator, "pad", lambda array, *_: seen.append(array.shape[:2]) or pad(array, *_)
+    )
+    data = ("--dataset", "folder", "--data-dir", folder, "--json", tmp_path / "scores.json")
+    run(monkeypatch, model, *data, "--max-side", "30", "--bucket", "16")
+    assert sorted(seen) == [(20, 30), (30, 15)]
     content = json.loads((tmp_path / "scores.json").read_text())
     assert content["pixel_accuracy"] == pytest.approx(1 / 3)
 

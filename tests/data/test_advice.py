@@ -167,6 +167,9 @@ def test_recipes_for_own_photos_follow_from_them(root):
             assert wanted <= steps < wanted + epoch_steps
             assert config.warmup_steps == steps // 20
             assert config.crop_size == module.LARGEST_CROP // 32 * 32
+            flat = module.config(Photos(count, 300, 4000)).crop_size
+            assert flat == module.MAX_SIDE * 300 // 4000 // 32 * 32
+            assert config.max_side == 2 * config.crop_size
             assert dataclasses.replace(config) == config
 
 

@@ -15,8 +15,10 @@ from fcn_keras.export.job import Job
 from fcn_keras.imagenet import MEAN_PIXEL
 
 
-@pytest.mark.parametrize("output", ["logits", "classes"])
-def test_it_scores_as_the_evaluator_does(tmp_path, output):
+@pytest.mark.parametrize(
+    ("output", "max_side"), [("logits", None), ("classes", None), ("logits", 32)]
+)
+def test_it_scores_as_the_evaluator_does(tmp_path, output, max_side):
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     write_shapes(tmp_path / "data", train=1, val=4, size=48)
@@ -28,17 +30,26 @@ def test_it_scores_as_the_evaluator_does(tmp_path, output):
         kernel = model.get_layer(name).kernel
         kernel.assign(generator.normal(size=kernel.shape))
     onnx_file.write(Job(model, None, output, {}), tmp_path / "model.onnx")
-    record(tmp_path / "model.onnx", [None, None, None, 3])
+    facts = {"max_side": max_side} if max_side else {}
+    record(tmp_path / "model.onnx", [None, None, None, 3], **facts)
     scores = exported.score(exported.load(tmp_path / "model.onnx"), source)
-    expected = Evaluator(model).run(source)
+    expected = Evaluator(model, max_side=max_side).run(source)
     assert (scores.iou > 0).sum() >= 2
     names = ("pixel_accuracy", "mean_accuracy", "mean_iou", "fw_iou")
     for name in names:
         assert getattr(scores, name) == pytest.approx(getattr(expected, name), rel=1e-3)
 
 
-def record(file, shape):
-    file.with_name(f"{file.name}.json").write_text(json.dumps({"input": {"shape": shape}}))
+def record(file, shape, **facts):
+    content = {"input": {"shape": shape}, "model": facts}
+    file.with_name(f"{file.name}.json").write_text(json.dumps(content))
+
+
+def test_classes_are_enlarged_without_new_ones():
+    small = np.array([[2, 9, 7], [0, 1, 5]], np.uint8)
+    run = exported.reduced(lambda images: small[None] if images.shape == (1, 2, 3, 3) else None, 3)
+    expected = np.repeat(np.repeat(small, 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(run(np.zeros((1, 4, 6, 3), np.float32))[0], expected)
 
 
 def test_a_file_of_one_size_sees_a_frame_that_is_cut_off():

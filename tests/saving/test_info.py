@@ -1,5 +1,6 @@
 """A model's classes and origin go wherever the model goes."""
 
+import dataclasses
 import json
 
 import keras
@@ -16,6 +17,7 @@ INFO = ModelInfo(
     split="val",
     commit="0123abcd",
     version="1.2.3",
+    max_side=320,
     scores={"mean_iou": 0.9123456789, "pixel_accuracy": 0.5},
 )
 
@@ -107,6 +109,8 @@ def build_text():
         "{}",
         "[" * 100_000,
         edited(recipe=3),
+        edited(max_side=0),
+        edited(max_side=320.0),
         edited(scores=[1]),
         edited(scores={"mean_iou": "x"}),
         edited(classes={"names": ["a"] * 7}),
@@ -115,7 +119,7 @@ def build_text():
         edited(classes={"colors": [[0, 0, 0.5]] * 6}),
         edited(classes={"void": 0}),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_a_damaged_text_is_one_line(text):
     model = build()
@@ -123,6 +127,14 @@ def test_a_damaged_text_is_one_line(text):
     with pytest.raises(InputError, match="model fcn8s has damaged class names") as caught:
         describe(model)
     assert "\n" not in str(caught.value)
+
+
+def test_files_of_earlier_versions_leave_photos_as_they_are():
+    model = build()
+    record = json.loads(build_text())
+    del record["max_side"]
+    model.get_layer("crop").info = json.dumps(record)
+    assert describe(model) == dataclasses.replace(INFO, max_side=None)
 
 
 def test_old_files_have_no_info_in_their_configuration():
