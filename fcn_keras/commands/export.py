@@ -73,6 +73,11 @@ def main(options: Options) -> None:
     )
     print(f"{proof.images[0]}: {proof.milliseconds:.0f} ms, in JAX {proof.ours:.0f} ms")
     print(f"The proof, names and colours: {done.record}")
+    if done.max_side is not None:
+        print(
+            f"The model expects photos with a longer side of at most {done.max_side} pixels: scale "
+            "larger ones down before it sees them"
+        )
 
 
 def run() -> None:

@@ -35,12 +35,15 @@ class Exported:
         record: The JSON file that describes it.
         bytes: Size of the model, in one or more files.
         proof: How it compares with the model.
+        max_side: Of a photo's longer side, in pixels: larger ones are to be scaled down to it
+            before the file gets them. None: it takes them as they are.
     """
 
     path: Path
     record: Path
     bytes: int
     proof: Proof
+    max_side: int | None
 
 
 def export_model(
@@ -105,7 +108,11 @@ def export_model(
         record.write_text(json.dumps(_record(job, kind, size, proof), indent=2) + "\n")
         _land(folder, path.parent)
     return Exported(
-        path=path, record=path.parent / record.relative_to(folder), bytes=size, proof=proof
+        path=path,
+        record=path.parent / record.relative_to(folder),
+        bytes=size,
+        proof=proof,
+        max_side=describe(model).max_side if kind.extern else None,
     )
 
 

@@ -50,7 +50,7 @@ def exported(monkeypatch):
             ours=30.6,
         )
         record = path.with_name("export.json")
-        return Exported(path=path, record=record, bytes=1_234_567, proof=proof)
+        return Exported(path=path, record=record, bytes=1_234_567, proof=proof, max_side=320)
 
     monkeypatch.setattr(fcn_keras.export, "export_model", record)
     return calls
@@ -70,6 +70,8 @@ def test_the_proof_is_printed(tmp_path, exported, monkeypatch, capsys):
         "(at most 1e-05); another class at 0.12% of the pixels",
         "cat.jpg 451x300: 20 ms, in JAX 31 ms",
         f"The proof, names and colours: {tmp_path}/export.json",
+        "The model expects photos with a longer side of at most 320 pixels: scale larger ones down "
+        "before it sees them",
     ]
 
 

@@ -30,7 +30,8 @@ def build():
 @pytest.fixture(scope="package")
 def model(build):
     model = build()
-    fcn_keras.annotate(model, fcn_keras.ModelInfo(classes=SHAPES, recipe="shapes"))
+    info = fcn_keras.ModelInfo(classes=SHAPES, recipe="shapes", max_side=64)
+    fcn_keras.annotate(model, info)
     return model
 
 

@@ -78,6 +78,7 @@ def test_the_record(model, exported):
     assert record["model"]["names"][:2] == ["background", "circle"]
     assert record["model"]["colors"][1] == [220, 50, 47]
     assert record["model"]["recipe"] == "shapes"
+    assert record["model"]["max_side"] == done.max_side == 64
     assert record["input"]["shape"] == [None, None, None, 3]
     assert record["output"] == {"name": "classes", "dtype": "uint8", "shape": [None] * 3}
     assert record["proof"]["images"] == ["noise.png 53x37", "2 of noise 106x75"]
