@@ -53,10 +53,10 @@ def main(options: Options) -> None:
 
 
 def segmenter(name: str) -> Segmenter:
-    """A trained model's, or an untrained one's."""
+    """A trained model's, or an untrained one's, which sees photos at their own size."""
     import fcn_keras
 
-    return Segmenter(fcn_keras.fcn8s(21) if name == "fcn8s" else name)
+    return Segmenter(fcn_keras.fcn8s(21) if name == "fcn8s" else name, max_side=0)
 
 
 def photo(width: int, height: int) -> np.ndarray:

@@ -95,8 +95,9 @@ def export_model(
     num_classes(model)
     input_size = _size(model, kind, input_size)
     # Noise has values that int8, calibrated on photos, can't tell apart.
-    images = images_of(check, input_size, batches=kind.batches and quantize != "int8")
-    photos = images_of(calibrate, input_size, batches=False) if quantize == "int8" else {}
+    max_side = describe(model).max_side
+    images = images_of(check, input_size, kind.batches and quantize != "int8", max_side)
+    photos = images_of(calibrate, input_size, False, max_side) if quantize == "int8" else {}
     model = in_precision(model, "float32") if kind.extern else model
     job = Job(model, input_size, output, _facts(model), quantize, tuple(photos.values()))
     with _staging(path) as folder:
@@ -112,7 +113,7 @@ def export_model(
         record=path.parent / record.relative_to(folder),
         bytes=size,
         proof=proof,
-        max_side=describe(model).max_side if kind.extern else None,
+        max_side=max_side if kind.extern else None,
     )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from fcn_keras.data.images import read_image
+from fcn_keras.data.reduced import reduce_photo
 from fcn_keras.export import serve
 from fcn_keras.export.formats import Format, Precision
 from fcn_keras.export.job import Output, pure
@@ -55,14 +56,18 @@ class Proof:
 
 
 def images_of(
-    photos: Sequence[str | os.PathLike], size: tuple[int, int] | None, batches: bool
+    photos: Sequence[str | os.PathLike],
+    size: tuple[int, int] | None,
+    batches: bool,
+    max_side: int | None = None,
 ) -> dict[str, np.ndarray]:
     """The images to compare on, float32 ``(B, H, W, 3)``, by name.
 
     Args:
         photos: Files; without any, the package's.
-        size: ``(H, W)`` to resize them to; None leaves them as they are.
+        size: ``(H, W)`` to resize them to; None leaves them as the model is to see them.
         batches: Whether the file takes more than one image at a time; if so there is one of noise.
+        max_side: The longest side at which the model is to see a photo, if it says so.
 
     Raises:
         InputError: a photo can't be read.
@@ -72,6 +77,8 @@ def images_of(
         photo = read_image(Path(path))
         if size is not None:
             photo = np.asarray(Image.fromarray(photo).resize(size[::-1]))
+        elif max_side is not None:
+            photo = reduce_photo(photo, max_side)
         images[f"{Path(path).name} {photo.shape[1]}x{photo.shape[0]}"] = photo[None]
     if batches:
         batch, height, width = (NOISE[0], *size) if size else NOISE

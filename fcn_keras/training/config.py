@@ -166,7 +166,7 @@ class TrainConfig(RunConfig, OptimisationConfig, ModelConfig, DataConfig):
         for field in ("max_steps", "max_val_images", "max_side", "clip_norm", "patience"):
             value = getattr(self, field)
             if value is not None and value <= 0:
-                raise InputError(f"{field}={value} must be above 0; leave it out for no limit")
+                raise InputError(f"{field}={value} must be above 0, or None for no limit")
         for field in ("warmup_steps", "workers", "weight_decay", "momentum"):
             if getattr(self, field) < 0:
                 raise InputError(f"{field}={getattr(self, field)} must be at least 0")

@@ -166,6 +166,9 @@ def test_the_packages_photos():
         "2 of noise 106x75",
     ]
     assert len(PHOTOS) == 3
+    small = images_of((), None, batches=False, max_side=320)
+    assert list(small) == ["astronaut.jpg 320x320", "cat.jpg 320x213", "coffee.jpg 320x213"]
+    assert [image.shape[1:3] for image in small.values()] == [(320, 320), (213, 320), (213, 320)]
     fixed = images_of((), (33, 47), batches=False)
     assert {image.shape for image in fixed.values()} == {(1, 33, 47, 3)}
     assert all(image.dtype == np.float32 and image.max() > 200 for image in fixed.values())
