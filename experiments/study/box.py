@@ -29,6 +29,8 @@ class Options(cli.DataOptions):
     model: cli.Model
     splits: tuple[str, ...] = ("val",)
     """Each is scored, and all of them as one; the shipped file tells the latter's scores."""
+    max_side: int | None = None
+    """Longest side, in pixels, at which the model is to see photos; its own by default."""
     name: str | None = None
     """Name of the shipped model; the data set's by default."""
 
@@ -48,6 +50,8 @@ def main(options: Options) -> None:
         for split in dict.fromkeys((*options.splits, union))
     }
     model = in_precision(load_model(options.model), "float32")
+    if options.max_side is not None:
+        annotate(model, replace(describe(model), max_side=options.max_side))
 
     def forms() -> Iterator[tuple[str, keras.Model]]:
         yield "float32", model

@@ -34,6 +34,7 @@ def test_the_shipped_file_tells_the_scores_of_all_splits_as_one(
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     file = save_small_model(3)
     options = {"dataset": "folder", "data_dir": data, "splits": tuple(SPLITS), "name": "plants"}
+    options["max_side"] = 32
     box.main(box.Options(model=file, **options))
 
     shipped = load_model(tmp_path / "plants-fcn8s.safetensors")
@@ -41,5 +42,6 @@ def test_the_shipped_file_tells_the_scores_of_all_splits_as_one(
     for split, images in (("first", 2), ("second", 1), ("first+second", 3)):
         expected = Evaluator(shipped).run(open_dataset("folder", data, split))
         assert f"{split}, {images} images: pixel_accuracy {expected.pixel_accuracy:.4f}" in told
+    assert describe(shipped).max_side == 32
     assert describe(shipped).scores == pytest.approx(expected.overall())
     assert describe(shipped).split == "first+second"

@@ -24,6 +24,7 @@ def test_it_is_small_and_knows_what_it_is(segmenter):
     assert pretrained.find().stat().st_size < 30e6
     info = fcn_keras.describe(segmenter.model)
     assert (info.classes.names, info.recipe) == (VOC.names, "voc2012_fcn8s_box2")
+    assert info.max_side == segmenter.max_side == 320
     assert (info.dataset, info.split) == ("voc2012", "val+val2008")
     assert info.scores["mean_iou"] > 0.5
     assert info.commit
