@@ -47,4 +47,5 @@ def test_its_scores_hold_on_real_images(segmenter, shared_data):
     images = Subset.first(open_dataset("voc2012", shared_data, "val"), 30)
     scores = Evaluator(segmenter.model, batch_size=4, bucket=512).run(images)
     told = fcn_keras.describe(segmenter.model).scores
-    assert scores.pixel_accuracy == pytest.approx(told["pixel_accuracy"], abs=0.01)
+    # Thirty images are easier or harder than all by this much.
+    assert scores.pixel_accuracy == pytest.approx(told["pixel_accuracy"], abs=0.02)
