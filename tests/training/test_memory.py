@@ -14,10 +14,10 @@ from fcn_keras.training import TrainConfig, init_state, make_optimizer, make_ste
 from fcn_keras.training.memory import check_memory
 from fcn_keras.training.setup import Devices, build_model
 
-def resident():
-    return 1024 * int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
+def resident():  # without mapped files, which the kernel may drop meanwhile
+    return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
-config = TrainConfig(trunk_width=16, head_width=16, crop_size=256, batch_size=2)
+config = TrainConfig(trunk_width=16, head_width=16, crop_size=512, batch_size=2)
 devices, model, optimizer = Devices(config), build_model(config, 6), make_optimizer(config, 9)
 state = devices.place(init_state(model, optimizer, config))
 release(model)
@@ -48,10 +48,10 @@ def test_says_what_a_step_takes_and_stops_without_it(config, tmp_path, script, m
 
 @pytest.mark.slow
 def test_a_step_takes_what_was_said():
-    """The process grows by as much, and at most a third more: code, and what the heap rounds up."""
+    """The process grows by as much, within a tenth: a few MB of the heap may have been in use before."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )
     said, grown = re.search(r"takes ([\d.]+) GB .* ([\d.]+)$", done.stdout.strip()).groups()
-    assert float(said) > 0.05
-    assert 0.8 * float(said) < float(grown) < 4 / 3 * float(said)
+    assert float(said) > 0.3
+    assert float(grown) == pytest.approx(float(said), rel=0.1)
