@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fuzz.__main__ import fuzz
+from tests.fuzz.cases import fuzz
 from tests.fuzz.readers import READERS
 
 COUNTS = {".keras": 30, "compact": 30}  # a model is built for each

@@ -1,4 +1,4 @@
-"""Runs fuzz cases: `python -m tests.fuzz.worker READER FOLDER SEED FIRST COUNT`, a line each."""
+"""Runs fuzz cases in a process of its own, and writes a line about each."""
 
 import contextlib
 import os
@@ -47,12 +47,13 @@ def main(name: str, folder: str, seed: int, first: int, count: int) -> None:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MORE_BYTES, resource.RLIM_INFINITY))
     warnings.simplefilter("ignore")
-    output = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # libraries talk
+    told = os.open(f"{folder}/outcomes.txt", os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):  # libraries talk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     for case in range(first, count):
         content = mutated(whole, random.Random(f"{name} {seed} {case}"))
         result = outcome(reader.read, fresh(folder, reader.name, content))
-        os.write(output, f"{case} {result}\n".encode())
+        os.write(told, f"{case} {result}\n".encode())
 
 
 def fresh(folder: str, name: str, content: bytes) -> Path:
@@ -63,7 +64,3 @@ def fresh(folder: str, name: str, content: bytes) -> Path:
     path = Path(folder, "case", name)
     path.write_bytes(content)
     return path
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -38,18 +38,26 @@ def matrix(tmp_path_factory):
     return kill_matrix.Matrix(tmp_path_factory.mktemp("kills"))
 
 
-def check(outcome):
-    assert outcome.kills and not outcome.differences, outcome
+def check(outcome, kills=1):
+    assert len(outcome.kills) >= kills and not outcome.differences, outcome
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", kill_matrix.FIXED)
-def test_killed_at(matrix, name):
-    check(matrix.case(name, kill_matrix.FIXED[name]))
+def test_killed_at_each_kind_of_moment(matrix):
+    """One run: those of the matrix's own cases one after the other."""
+    moments = ["step 1", "write 8", "step 9", "validating 0 of epoch 2"]
+    moments += ["validating 2 of epoch 3", "epoch 3", f"write {kill_matrix.LAST_STEP}"]
+    check(matrix.case("each", moments), len(moments))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+def test_killed_with_workers(matrix):
+    moments = kill_matrix.FIXED["two workers"]
+    check(matrix.case("two workers", moments), len(moments))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_a_random_moment(matrix, seed):
     moment = random.Random(seed).uniform(0, matrix.seconds / 2)
     while not (outcome := matrix.case(f"random {seed} at {moment}", [moment])).kills:

@@ -48,7 +48,7 @@ def test_says_what_a_step_takes_and_stops_without_it(config, tmp_path, script, m
 
 @pytest.mark.slow
 def test_a_step_takes_what_was_said():
-    """The process grows by as much, within a tenth: a few MB of the heap may have been in use before."""
+    """The process grows by as much, within a tenth: some of the heap was in use before."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )

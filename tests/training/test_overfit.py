@@ -41,7 +41,7 @@ def test_four_photos_reach_95_percent(shared_data, shared_weights):
         CONFIG, backbone_width=64, weights=shared_weights, freeze_until="block2", backbone_rate=0.2
     )
     source = open_dataset("voc2012", shared_data / "VOC2012", "train")
-    assert overfit(config, source, size=128, steps=40) > 0.95
+    assert overfit(config, source, size=96, steps=40) > 0.95
 
 
 def overfit(config, source, size, steps):
