@@ -72,7 +72,7 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     path = os.pathsep.join([str(script.parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     outputs = []
-    for command, shorter in zip(commands, ("", " --max-steps 60", ""), strict=True):
+    for command, shorter in zip(commands, ("", " --max-steps 40", ""), strict=True):
         done = subprocess.run(
             command + shorter,
             shell=True,
@@ -87,7 +87,7 @@ def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     suggested = outputs[0].splitlines()[-1].strip()
     assert commands[1] == f"{suggested} --workdir myrun"
     rows = read_log(tmp_path / "myrun/log.csv")
-    assert max(row["mean_iou"] for row in rows) > 0.66  # 0.70 where this was written
+    assert max(row["mean_iou"] for row in rows) > 0.6  # 0.67 where this was written
     assert rows[-1]["epoch"] == rows[-1]["step"] // (len(open_dataset("folder", mydata)) // 4)
     assert read_mask(tmp_path / "predictions/IMG_07.png", 3).shape == SIZE[::-1]
 
