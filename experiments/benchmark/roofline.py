@@ -100,7 +100,9 @@ def layer_seconds(layer: keras.Layer, batch: int, training: bool) -> float:
             y, pull = jax.vjp(forward, trained, xs)
         return y, pull(y)
 
-    return statistics.median(_times(tuned_jit(gradients if training else forward), trained, xs))
+    half = layer.compute_dtype == "bfloat16"
+    function = tuned_jit(gradients if training else forward, half)
+    return statistics.median(_times(function, trained, xs))
 
 
 def _times(function: Callable, *args) -> list[float]:

@@ -53,12 +53,12 @@ def prepare() -> None:
 
 @functools.cache
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether bfloat16 is faster here: the CPU has AMX or AVX-512 BF16, and jaxlib is new enough.
+    """Whether bfloat16 is faster here: the CPU has AMX or AVX-512 BF16, and jaxlib makes use of it.
 
-    Before 0.10.1 it can't compile all the products of `fcn_keras.cpu.bfloat16`, and may crash. What
-    the CPU has is known on Linux only; False elsewhere.
+    That is known of jaxlib 0.10.1 to 0.12 (`fcn_keras.cpu.onednn`), and of CPUs on Linux; False
+    elsewhere.
     """
-    if _jaxlib() < (0, 10, 1):
+    if not (0, 10, 1) <= _jaxlib() < (0, 13):
         return False
     try:
         words = set(cpuinfo.read_text().split())
@@ -75,7 +75,7 @@ def slow_precision(precision: str | None) -> str | None:
         return None
     return (
         'Warning: precision "bfloat16" is slower than "float32" here: the CPU has no instructions '
-        "for it, or jaxlib is older than 0.10.1."
+        "for it, or jaxlib isn't one of 0.10.1 to 0.12."
     )
 
 

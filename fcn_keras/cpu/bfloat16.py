@@ -1,49 +1,114 @@
-"""Products of bfloat16 matrices with sums in float32, for CPUs (JAX only).
+"""Convolutions in bfloat16 by oneDNN, with gradients, for CPUs that multiply it (JAX only).
 
-CPUs with instructions for it (AMX, AVX-512 BF16) multiply bfloat16 2 to 10 times faster than
-float32, so most of the time goes into moving the numbers. How much depends on what XLA:CPU (jaxlib
-0.10) makes of the program:
-
-- Only ``(N, K) @ (K, M)`` and ``(N, K) @ (M, K).T`` with float32 results are fast. For any other
-  product it converts the operands to float32 first, or fails. It would fold a transpose next to a
-  product into it, so transposes stay outside the product's loop.
-- It copies bfloat16 by way of float32, too, so arrays are moved as int16.
-- It inlines a loop of one iteration.
+oneDNN reorders the kernel in each call. For fc6 of VGG16, 7x7 from 512 channels to 4096 filters,
+this takes longer than the sums, so kernels as large are multiplied with the map's patches instead.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 
 import jax
 import jax.numpy as jnp
 
+from fcn_keras.cpu.bias import bias_gradient
+from fcn_keras.cpu.onednn import convolution, product
 
-def bits(x: jax.Array) -> jax.Array:
-    """The bfloat16 values of `x` as int16, for moving."""
-    return jax.lax.bitcast_convert_type(x, jnp.int16)
-
-
-def floats(x: jax.Array) -> jax.Array:
-    """The inverse of `bits`."""
-    return jax.lax.bitcast_convert_type(x, jnp.bfloat16)
+# Larger kernels (64 MB) are multiplied with patches, where these have no more values than that.
+_LARGE = 2**25
 
 
-def product(a: jax.Array, b: jax.Array, transposed: bool = False) -> jax.Array:
-    """``a @ b``, or ``a @ b.T``, in float32."""
-    axes = (((1,), (1 if transposed else 0,)), ((), ()))
-    return jax.lax.dot_general(a, b, axes, preferred_element_type=jnp.float32)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def convolve(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array | None, border: int, relu: bool
+) -> jax.Array:
+    """Cross-correlation, bias and ReLU: ``(B, H, W, C), (k, k, C, F), (F,) -> (B, H', W', F)``.
 
+    The kernel is rounded to bfloat16; sums and bias are float32, and rounded once. The gradients
+    of kernel and bias have the dtypes of these. Gradients are of first order only.
 
-def transposed_product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """``a.T @ b`` in float32: ``(N, C), (N, F) -> (C, F)``, half of the columns of `a` at a time.
-
-    With an odd number of columns XLA multiplies in float32.
+    Args:
+        x: The map, bfloat16.
+        kernel: Square, of any floating type.
+        bias: None adds nothing.
+        border: Rows of zeros around the map; H' is ``H + 2 * border - k + 1``.
+        relu: Whether negative sums become zero.
     """
-    halves = math.gcd(a.shape[1], 2)
-    columns = bits(a).reshape(len(a), halves, -1).transpose(1, 2, 0)
+    half = kernel.astype(x.dtype)
+    bias = None if bias is None else bias.astype(jnp.float32)
+    if not _large(x, kernel):
+        return convolution(x, half, bias, border=border, relu=relu)
+    size, filters = len(kernel), kernel.shape[3]
+    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
+    y = product(_patches(x, size, border), half.reshape(-1, filters))
+    y = y if bias is None else y + bias
+    y = (jax.nn.relu(y) if relu else y).astype(x.dtype)
+    return y.reshape(len(x), height, width, filters)
 
-    def half(_: None, columns: jax.Array) -> tuple[None, jax.Array]:
-        return None, product(floats(columns), b)
 
-    return jax.lax.scan(half, None, columns)[1].reshape(a.shape[1], b.shape[1])
+def _forward(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array | None, border: int, relu: bool
+) -> tuple[jax.Array, tuple]:
+    y = convolve(x, kernel, bias, border, relu)
+    return y, (x, kernel, bias, y if relu else None)
+
+
+def _backward(border: int, relu: bool, residuals: tuple, gradient: jax.Array) -> tuple:
+    x, kernel, bias, y = residuals
+    if relu:
+        gradient = jnp.where(y > 0, gradient, 0)
+    for_x = _input_gradient(x, gradient, kernel.astype(x.dtype), border)
+    for_kernel = _kernel_gradient(x, gradient, kernel, border).astype(kernel.dtype)
+    for_bias = None if bias is None else bias_gradient(gradient).astype(bias.dtype)
+    return for_x, for_kernel, for_bias
+
+
+convolve.defvjp(_forward, _backward)
+
+
+def _input_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
+    """``(B, H', W', F) -> (B, H, W, C)``; of `x` only the shape matters."""
+    size, _, channels, filters = kernel.shape
+    if not _large(x, kernel):
+        turned = kernel[::-1, ::-1]
+        return convolution(gradient, turned, border=size - 1 - border, turned=True)
+    batch, height, width, _ = gradient.shape
+    taps = product(gradient.reshape(-1, filters), kernel.reshape(-1, filters), transposed="b")
+    taps = taps.reshape(batch, height, width, size, size, channels)
+    # Each patch's gradient is added in its place.
+    margins = [(0, 0), (border, border), (border, border), (0, 0)]
+    sums = jnp.pad(jnp.zeros(x.shape, jnp.float32), margins)
+    for i in range(size):
+        for j in range(size):
+            sums = sums.at[:, i : i + height, j : j + width].add(taps[:, :, :, i, j])
+    return sums[:, border:, border:][:, : x.shape[1], : x.shape[2]].astype(x.dtype)
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, kernel: jax.Array, border: int
+) -> jax.Array:
+    """``(B, H, W, C), (B, H', W', F) -> (k, k, C, F)``, float32."""
+    size = len(kernel)
+    gradient = gradient.reshape(-1, kernel.shape[3])
+    if _large(x, kernel):
+        patches = _patches(x, size, border)
+        return product(patches, gradient, transposed="a").reshape(kernel.shape)
+    # A row at a time, since the patches of an early layer are hundreds of megabytes.
+    rows = [_patches(x, size, border, slice(i, i + 1)) for i in range(size)]
+    products = [product(row, gradient, transposed="a") for row in rows]
+    return jnp.stack(products).reshape(kernel.shape)
+
+
+def _large(x: jax.Array, kernel: jax.Array) -> bool:
+    return x.size * len(kernel) ** 2 <= _LARGE < kernel.size
+
+
+def _patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
+    """Each output's inputs: ``(B, H, W, C) -> (B * H' * W', k * k * C)``, or only some rows of k."""
+    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
+    # XLA:CPU would copy bfloat16 by way of float32.
+    x = jax.lax.bitcast_convert_type(x, jnp.int16)
+    x = jnp.pad(x, [(0, 0), (border, border), (border, border), (0, 0)])
+    taps = [x[:, i : i + height, j : j + width] for i in range(size)[rows] for j in range(size)]
+    patches = jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1)
+    return jax.lax.bitcast_convert_type(patches, jnp.bfloat16)

@@ -21,13 +21,17 @@ def _forward(x: jax.Array, bias: jax.Array) -> tuple[jax.Array, jax.Array]:
     return add_bias(x, bias), bias
 
 
-def _backward(bias: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def bias_gradient(gradient: jax.Array) -> jax.Array:
+    """The sum over pixels, ``(..., F) -> (F,)``, in float32."""
     rows = gradient.reshape(-1, gradient.shape[-1])
     # Eight equal rows, since XLA has no fast product for a single one.
     ones = jnp.ones((8, len(rows)), rows.dtype)
     axes = (((1,), (0,)), ((), ()))
-    sums = jax.lax.dot_general(ones, rows, axes, preferred_element_type=jnp.float32)
-    return gradient, sums[0].astype(bias.dtype)
+    return jax.lax.dot_general(ones, rows, axes, preferred_element_type=jnp.float32)[0]
+
+
+def _backward(bias: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return gradient, bias_gradient(gradient).astype(bias.dtype)
 
 
 add_bias.defvjp(_forward, _backward)

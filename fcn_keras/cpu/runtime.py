@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import keras
 
-from fcn_keras.cpu import allocator, switches
+from fcn_keras import cpu
+from fcn_keras.cpu import allocator, onednn, switches
 
 _CPU_OPTIONS = {
     # jaxlib 0.10 computes convolutions through YNNPACK on the CPU, up to three times slower than
@@ -24,9 +27,33 @@ _CPU_OPTIONS = {
 }
 
 
-def tuned_jit(function: Callable, **options: Any) -> Callable:
-    """`jax.jit(function, **options)` with compiler options for the networks on a CPU."""
-    return jax.jit(function, compiler_options=_compiler_options(), **options)
+class tuned_jit:
+    """`jax.jit(function, **options)` with what is fast for the networks on a CPU.
+
+    With `half` the program may call oneDNN, which keeps it out of JAX's compilation cache.
+    """
+
+    def __init__(self, function: Callable, half: bool = False, **options: Any):
+        # JAX remembers what it made of a function, and others may have theirs of this one.
+        own = functools.wraps(function)(lambda *arguments: function(*arguments))
+        self._jitted = jax.jit(own, compiler_options=_compiler_options(), **options)
+        self._scope = onednn.uncached if half else contextlib.nullcontext
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Compiles the function for arguments like these, if need be, and runs it."""
+        with self._scope():
+            return self._jitted(*arguments)
+
+    def compile(self, *arguments: Any) -> jax.stages.Compiled:
+        """The program for `arguments`, or for shapes and dtypes like theirs."""
+        with self._scope():
+            return self._jitted.lower(*arguments).compile()
+
+
+def calls_onednn(model: keras.Model) -> bool:
+    """Whether oneDNN computes some of the model's layers: those in bfloat16, where it can."""
+    half = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+    return half and on_cpu() and cpu.multiplies_bfloat16()
 
 
 @functools.cache

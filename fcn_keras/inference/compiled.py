@@ -70,11 +70,11 @@ class _Compiled:
         return program, False
 
     def _jit(self) -> Callable:
-        from fcn_keras.cpu.runtime import tuned_jit
+        from fcn_keras.cpu.runtime import calls_onednn, tuned_jit
 
         def step(weights: list, *args: Any) -> Any:
             values = zip(self._model.variables, weights, strict=True)
             with keras.StatelessScope(state_mapping=values):
                 return self._function(*args)
 
-        return tuned_jit(step)
+        return tuned_jit(step, calls_onednn(self._model))

@@ -21,13 +21,23 @@ class Convolution(keras.layers.Conv2D):
     """`Conv2D` with the same weights and config, computed faster by JAX on a CPU.
 
     Wide 3x3 convolutions in float32 use Winograd's algorithm; small maps, large kernels and 1x1 are
-    one matrix product. Both equal the stock layer's to 1e-5 of the output's range. In bfloat16 the
-    same are computed with sums in float32. Everything else, other devices, other backends and
+    one matrix product. Both equal the stock layer's to 1e-5 of the output's range. In bfloat16 all
+    are oneDNN's, where the CPU multiplies it. Everything else, other devices, other backends and
     symbolic shapes use the stock layer.
     """
 
     def call(self, inputs: Any) -> Any:
-        if self.use_bias and self._fast(inputs):
+        if self._half(inputs):
+            from fcn_keras.cpu import bfloat16
+
+            relu = self.activation is keras.activations.relu
+            kernel, bias = ops.convert_to_tensor(self.kernel), None
+            if self.use_bias:
+                bias = ops.convert_to_tensor(self.bias)
+            border = self.kernel_size[0] // 2 if self.padding == "same" else 0
+            outputs = bfloat16.convolve(inputs, kernel, bias, border, relu)
+            outputs = outputs if relu else self.activation(outputs)
+        elif self.use_bias and self._fast(inputs):
             from fcn_keras.cpu.bias import add_bias
 
             outputs = self.convolution_op(inputs, self.kernel)
@@ -44,33 +54,36 @@ class Convolution(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         return fast(inputs, ops.convert_to_tensor(kernel))
 
+    def _half(self, inputs: Any) -> bool:
+        """Whether oneDNN computes the layer, in bfloat16."""
+        return self._plain(inputs, "bfloat16") and cpu.multiplies_bfloat16()
+
     def _fast(self, inputs: Any) -> Callable | None:
-        if not self._plain(inputs) or not cpu.in_use("convolutions"):
+        """What computes the sums in float32, if that is faster than the stock layer."""
+        if not self._plain(inputs, "float32"):
             return None
-        half = keras.backend.standardize_dtype(inputs.dtype) == "bfloat16"
-        if half and not cpu.multiplies_bfloat16():
-            return None
-        from fcn_keras.cpu import im2col, patches, winograd, winograd_bfloat16
+        from fcn_keras.cpu import im2col, winograd
 
         batch, height, width, channels = inputs.shape
         size = self.kernel_size[0]
+        if self.padding != "same" and size > 1:
+            return None
         if size == 3 and channels * self.filters < _WINOGRAD_WEIGHTS:
             return None
         if size == 3 and batch * -(-height // 4) * -(-width // 4) >= _WINOGRAD_TILES:
-            return winograd_bfloat16.convolve if half else winograd.convolve
-        if half:
-            return patches.convolve
+            return winograd.convolve
         values = batch * height * width * size**2 * channels
         return im2col.convolve if size == 1 or values <= _PATCHES else None
 
-    def _plain(self, inputs: Any) -> bool:
+    def _plain(self, inputs: Any, dtype: str) -> bool:
         height, width = self.kernel_size
         return (
             height == width
             and height % 2 == 1
             and tuple(self.strides) == tuple(self.dilation_rate) == (1, 1)
-            and (self.padding == "same" or height == 1)
+            and self.padding in ("same", "valid")
             and (self.groups, self.data_format) == (1, "channels_last")
-            and keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16")
+            and keras.backend.standardize_dtype(inputs.dtype) == dtype
             and all(isinstance(size, int) for size in inputs.shape)
+            and cpu.in_use("convolutions")
         )

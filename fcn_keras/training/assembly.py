@@ -114,7 +114,7 @@ class Assembly:
         started = time.perf_counter()
         shapes = self.devices.batch_shapes(self.config)
         step = make_step(self.model, self.optimizer, self.config, self.class_weights)
-        step = step.lower(state, shapes).compile()
+        step = step.compile(state, shapes)
         trim()
         self.reporter.message(f"Compiled the step in {time.perf_counter() - started:.1f} s.")
         self._warn(check_memory(step, self.config))

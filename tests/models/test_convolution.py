@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fcn_keras import cpu
-from fcn_keras.cpu import im2col, patches, winograd, winograd_bfloat16
+from fcn_keras.cpu import bfloat16, im2col, winograd
 from fcn_keras.models import convolution
 from fcn_keras.models.convolution import Convolution
 
@@ -62,62 +62,17 @@ def test_im2col_equals_the_direct_sum(shape, size):
     assert_close(im2col.convolve, shape, filters=6, size=size, tolerance=2e-6)
 
 
-@pytest.mark.parametrize("size", [1, 3, 7])
-@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 9, 7, 5), (1, 8, 8, 64)])
-def test_patches_round_their_operands_and_results_only(shape, size, monkeypatch):
-    """To the half unit in the last of 8 binary places that a result of at most the range has.
-
-    The truth is the direct sum in float64 of the rounded operands.
-    """
-    monkeypatch.setattr(patches, "_PATCHES", 20 * size * size * shape[3])  # several parts
-    rng = np.random.default_rng(0)
-    shapes = shape, (size, size, shape[3], 6), (*shape[:3], 6)
-    half = [jnp.asarray(rng.normal(size=s), "bfloat16") for s in shapes]
-    with jax.enable_x64(True):
-        exact = outputs_and_gradients(stock, *(np.asarray(a, "float64") for a in half))
-        exact = jax.tree.map(np.array, exact)
-    for part, ours in outputs_and_gradients(patches.convolve, *half).items():
-        assert ours.dtype == jnp.bfloat16
-        assert ours.shape == exact[part].shape
-        difference = np.asarray(ours, "float64") - exact[part]
-        assert np.all(np.abs(difference) <= 2.0**-8 * np.abs(exact[part]) + 1e-5), part
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 9, 14, 8), (1, 8, 8, 64), (3, 30, 5, 6)])
-def test_winograd_in_bfloat16_is_near_the_direct_sum(shape, monkeypatch):
-    """Within 2 % of the range, and 1 % of the standard deviation on the whole."""
-    monkeypatch.setattr(winograd_bfloat16, "_VALUES", 2**10)  # several bands
-    rng = np.random.default_rng(0)
-    shapes = shape, (3, 3, shape[3], 6), (*shape[:3], 6)
-    values = [rng.normal(size=s) for s in shapes]
-    with jax.enable_x64(True):
-        exact = jax.tree.map(np.array, outputs_and_gradients(stock, *values))
-    x, kernel, probe = (jnp.asarray(a, t) for a, t in zip(values, TYPES, strict=True))
-    ours = outputs_and_gradients(winograd_bfloat16.convolve, x, kernel, probe)
-    assert (ours["output"].dtype, ours["input"].dtype) == ("bfloat16", "bfloat16")
-    assert ours["kernel"].dtype == "float32"
-    for part, expected in exact.items():
-        assert ours[part].shape == expected.shape
-        difference = np.asarray(ours[part], "float64") - expected
-        assert np.abs(difference).max() < 0.02 * np.ptp(expected), part
-        assert np.std(difference) < 0.01 * np.std(expected), part
-
-
-TYPES = "bfloat16", "float32", "bfloat16"
-
-
 @pytest.fixture
 def fast(monkeypatch):
     """Which function `Convolution` took, with the thresholds out of the way."""
     monkeypatch.setattr(convolution, "_WINOGRAD_WEIGHTS", 1)
     monkeypatch.setattr(convolution, "_WINOGRAD_TILES", 1)
-    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
     taken = []
-    for module in (winograd, im2col, patches, winograd_bfloat16):
+    for module in (winograd, im2col, bfloat16):
 
-        def spy(x, kernel, original=module.convolve, name=module.__name__):
+        def spy(*arguments, original=module.convolve, name=module.__name__):
             taken.append(name.split(".")[-1])
-            return original(x, kernel)
+            return original(*arguments)
 
         monkeypatch.setattr(module, "convolve", spy)
     return taken
@@ -170,18 +125,33 @@ def test_equals_the_stock_layer(kernel_size, options, path, fast):
         np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
-@pytest.mark.skipif(cpu._jaxlib() < (0, 10, 1), reason="jaxlib can't compile it")
-def test_mixed_precision_trains_float32_kernels(fast):
+@pytest.mark.parametrize(
+    ("kernel_size", "options"),
+    [
+        (3, {"activation": "relu"}),
+        (3, {"activation": "softplus"}),
+        (7, {"activation": "relu"}),
+        (3, {"padding": "valid"}),
+        (3, {"use_bias": False}),
+        (1, {}),
+    ],
+    ids=str,
+)
+def test_mixed_precision_trains_float32_kernels(kernel_size, options, fast):
     """Inputs and outputs are bfloat16, the gradients of the float32 weights are float32."""
-    x = np.random.default_rng(1).normal(size=(2, 5, 6, 4))
+    x = np.random.default_rng(1).normal(size=(2, 9, 8, 4))
     mixed, exact = (
-        both(jnp.asarray(x, dtype), 8, 3, padding="same", dtype=policy)[0]
+        both(jnp.asarray(x, dtype), 8, kernel_size, **{"padding": "same", **options}, dtype=policy)
         for dtype, policy in (("bfloat16", "mixed_bfloat16"), ("float32", "float32"))
     )
-    assert fast[0] == "winograd_bfloat16"
-    for part, expected in zip(mixed, exact, strict=True):
+    assert ("bfloat16" in fast) is cpu.multiplies_bfloat16()
+    # Where rounding takes a sum across zero, ReLU lets another gradient through.
+    compared = 1 if options.get("activation") == "relu" else None
+    for part, expected in zip(mixed[0][:compared], exact[1][:compared], strict=True):
         np.testing.assert_allclose(part, expected, rtol=0, atol=0.01 * np.ptp(expected))
-    assert [part.dtype for part in mixed] == ["bfloat16", "float32", "float32", "bfloat16"]
+    variables = 1 if "use_bias" in options else 2
+    types = ["bfloat16", *["float32"] * variables, "bfloat16"]
+    assert [part.dtype for part in mixed[0]] == types
 
 
 def test_open_shapes_use_the_stock_path(fast):
@@ -199,12 +169,13 @@ def test_the_path_depends_on_widths_map_and_processor(monkeypatch):
     large = np.zeros((1, 74, 74, 128), "float32")  # 34 million values in patches
     assert Convolution(8, 7, padding="same")._fast(large) is None
     half = jnp.asarray(x, "bfloat16")
-    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: False)
-    assert Convolution(64, 3, padding="same")._fast(half) is None
-    monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
-    assert Convolution(64, 3, padding="same")._fast(half) is winograd_bfloat16.convolve
-    assert Convolution(64, 3, padding="same")._fast(half[:, :12]) is patches.convolve
-    assert Convolution(63, 3, padding="same")._fast(half) is None
+    for has in (False, True):
+        monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda has=has: has)
+        for layer in (Convolution(63, 3, padding="same"), Convolution(8, 7), Convolution(8, 1)):
+            assert layer._half(half) is has
+            assert layer._fast(half) is None
+        assert not Convolution(8, 3, strides=2)._half(half)
+        assert not Convolution(8, 3)._half(x)
 
 
 def test_other_devices_use_the_stock_path(fast, monkeypatch):
