@@ -104,7 +104,7 @@ def _large(x: jax.Array, kernel: jax.Array) -> bool:
 
 
 def _patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
-    """Each output's inputs: ``(B, H, W, C) -> (B * H' * W', k * k * C)``, or only some rows of k."""
+    """Each output's inputs, or some rows of them: ``(B, H, W, C) -> (B * H' * W', k * k * C)``."""
     height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
     # XLA:CPU would copy bfloat16 by way of float32.
     x = jax.lax.bitcast_convert_type(x, jnp.int16)
