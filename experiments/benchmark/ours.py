@@ -17,7 +17,7 @@ from experiments.benchmark.case import OURS, Case, Contender
 from experiments.benchmark.workers import Built
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
-from fcn_keras.cpu.runtime import calls_onednn, tuned_jit
+from fcn_keras.cpu.runtime import tuned_jit
 from fcn_keras.models.layers import Upsample
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
@@ -85,7 +85,7 @@ def _predictor(case: Case) -> Program:
         return model.stateless_call(*weights, images, training=False)[0]
 
     arguments = (weights, jnp.asarray(images_and_masks(case)[0]))
-    compiled = tuned_jit(predict, calls_onednn(model)).compile(*arguments)
+    compiled = tuned_jit(predict, cpu.calls_onednn(model)).compile(*arguments)
     trim()
     return Program(compiled, arguments, lambda: compiled(*arguments), _names(model))
 

@@ -20,6 +20,7 @@ from fcn_keras.cpu.switches import ALGORITHMS, turn_off, turned_on
 
 __all__ = [
     "ALGORITHMS",
+    "calls_onednn",
     "in_use",
     "multiplies_bfloat16",
     "prepare",
@@ -65,6 +66,12 @@ def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except OSError:
         return False
     return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+def calls_onednn(model: keras.Model) -> bool:
+    """Whether oneDNN computes some of the model's layers: those in bfloat16, where it can."""
+    half = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+    return half and in_use("convolutions") and multiplies_bfloat16()
 
 
 def slow_precision(precision: str | None) -> str | None:

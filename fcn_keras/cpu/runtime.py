@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import keras
 
-from fcn_keras import cpu
 from fcn_keras.cpu import allocator, onednn, switches
 
 _CPU_OPTIONS = {
@@ -48,12 +46,6 @@ class tuned_jit:
         """The program for `arguments`, or for shapes and dtypes like theirs."""
         with self._scope():
             return self._jitted.lower(*arguments).compile()
-
-
-def calls_onednn(model: keras.Model) -> bool:
-    """Whether oneDNN computes some of the model's layers: those in bfloat16, where it can."""
-    half = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
-    return half and on_cpu() and cpu.multiplies_bfloat16()
 
 
 @functools.cache

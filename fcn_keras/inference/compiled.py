@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fcn_keras import cpu
 from fcn_keras.cpu import allocator
 
 # Compiled programs kept for each function, the most recently used.
@@ -70,11 +71,11 @@ class _Compiled:
         return program, False
 
     def _jit(self) -> Callable:
-        from fcn_keras.cpu.runtime import calls_onednn, tuned_jit
+        from fcn_keras.cpu.runtime import tuned_jit
 
         def step(weights: list, *args: Any) -> Any:
             values = zip(self._model.variables, weights, strict=True)
             with keras.StatelessScope(state_mapping=values):
                 return self._function(*args)
 
-        return tuned_jit(step, calls_onednn(self._model))
+        return tuned_jit(step, cpu.calls_onednn(self._model))

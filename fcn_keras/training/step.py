@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import optax
 
-from fcn_keras.cpu.runtime import calls_onednn, on_cpu, tuned_jit
+from fcn_keras import cpu
+from fcn_keras.cpu.runtime import on_cpu, tuned_jit
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.loss import make_loss
 
@@ -157,7 +158,7 @@ def make_step(
             _, ema = optax.ema(config.ema_decay).update(params, ema)
         return State(params, other, opt_state, ema), Metrics(total, pixels, norm)
 
-    return tuned_jit(step, calls_onednn(model), donate_argnums=0)
+    return tuned_jit(step, cpu.calls_onednn(model), donate_argnums=0)
 
 
 def global_norm(tree: dict[str, jax.Array]) -> jax.Array:
