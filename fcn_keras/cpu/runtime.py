@@ -32,10 +32,14 @@ class tuned_jit:
     """
 
     def __init__(self, function: Callable, half: bool = False, **options: Any):
-        # JAX remembers what it made of a function, and others may have theirs of this one.
-        own = functools.wraps(function)(lambda *arguments: function(*arguments))
-        self._jitted = jax.jit(own, compiler_options=_compiler_options(), **options)
+        self._function, self._options = function, options
+        self._jitted = self._jit()
         self._scope = onednn.uncached if half else contextlib.nullcontext
+
+    def _jit(self) -> Any:
+        # JAX remembers what it lowered a function to, so each has a function of its own.
+        own = functools.wraps(self._function)(lambda *arguments: self._function(*arguments))
+        return jax.jit(own, compiler_options=_compiler_options(), **self._options)
 
     def __call__(self, *arguments: Any) -> Any:
         """Compiles the function for arguments like these, if need be, and runs it."""
@@ -46,6 +50,10 @@ class tuned_jit:
         """The program for `arguments`, or for shapes and dtypes like theirs."""
         with self._scope():
             return self._jitted.lower(*arguments).compile()
+
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """As that of `jax.jit`. It calls oneDNN only where JAX's compilation cache is off."""
+        return self._jit().lower(*arguments)
 
 
 @functools.cache

@@ -145,5 +145,6 @@ def test_a_program_that_calls_stays_out_of_the_cache(cache, tmp_path):
     np.testing.assert_array_equal(program(X), program.compile(X)(X))
     assert "__onednn" in program._jitted.lower(X).as_text()  # as it was lowered above
     assert not list(tmp_path.glob("jit_twice*"))
+    assert "__onednn" not in program.lower(X).as_text()
     np.testing.assert_array_equal(tuned_jit(twice)(X), program(X))
     assert list(tmp_path.glob("jit_twice*"))

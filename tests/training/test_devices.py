@@ -13,7 +13,6 @@ import pytest
 
 from fcn_keras.data.shapes import write_shapes
 from fcn_keras.training.distributed import HEARTBEAT_SECONDS
-from tests.training import device_worker
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -64,7 +63,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one(data, tmp_path_factory):
-    return device_worker.measure(tmp_path_factory.mktemp("one") / "run", data)
+    run = tmp_path_factory.mktemp("one") / "run"
+    return answer(start(["tests.training.device_worker", run, data]))
 
 
 def assert_same(found, one):
