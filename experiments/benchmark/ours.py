@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from experiments.benchmark.workers import Built
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.cpu.runtime import tuned_jit
+from fcn_keras.inference.precision import in_precision
 from fcn_keras.models.layers import Upsample
 from fcn_keras.training.config import TrainConfig
 from fcn_keras.training.optimizer import make_optimizer
@@ -74,7 +76,8 @@ def program(case: Case) -> Program:
 
 
 def _predictor(case: Case) -> Program:
-    model = network(case)
+    model = in_precision(network(replace(case, precision="float32")), case.precision)
+    gc.collect()
     trim()  # here and below, as `Segmenter` does
     weights = [
         [variable.value for variable in variables]

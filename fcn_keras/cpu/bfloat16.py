@@ -100,7 +100,7 @@ def _kernel_gradient(
 
 
 def _large(x: jax.Array, kernel: jax.Array) -> bool:
-    return x.size * len(kernel) ** 2 <= _LARGE < kernel.size
+    return len(kernel) == 1 or x.size * len(kernel) ** 2 <= _LARGE < kernel.size
 
 
 def _patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:

@@ -11,17 +11,20 @@ from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
 from fcn_keras.models.names import Precision
 from fcn_keras.saving.blueprint import draw, raise_up
+from fcn_keras.saving.without_tensorflow import without_tensorflow
 
 
+@without_tensorflow()
 def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
     """The model if it computes in `precision`, or else a copy of it that does.
 
-    The weights stay float32, and so do scores, upsampling and logits.
+    In bfloat16 the kernels of the backbone, fc6 and fc7 are kept rounded, in half the memory.
+    Biases, scores, upsampling and logits are float32 in both.
 
     Args:
         model: For bfloat16 a model as `fcn8s`, `fcn16s` or `fcn32s` built it, since Keras' policy
-            ``mixed_bfloat16`` is that of the backbone, fc6 and fc7 only; for float32 any
-            functional model.
+            ``bfloat16`` is that of the backbone, fc6 and fc7 only; for float32 any functional
+            model.
         precision: ``"float32"`` or ``"bfloat16"``.
 
     Raises:
@@ -36,12 +39,15 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
             copy = keras.models.clone_model(model, clone_function=_in_float32)
     else:
         blueprint = draw(model)
-        if blueprint["policy"] == "mixed_bfloat16":
+        if blueprint["policy"] == "bfloat16":
             return model
+        # Under JAX variables can be assigned that have no values yet, which would take memory.
+        empty = keras.backend.backend() == "jax"
         with without_initial_values():
-            copy = raise_up({**blueprint, "policy": "mixed_bfloat16"})
+            copy = raise_up({**blueprint, "policy": "bfloat16"}, with_variables=not empty)
     for ours, theirs in zip(copy.variables, model.variables, strict=True):
-        ours.assign(ops.copy(theirs.value))  # training donates the buffers of the model it trains
+        # What isn't cast is copied, since training donates the buffers of the model it trains.
+        ours.assign(ops.copy(theirs.value) if ours.dtype == theirs.dtype else theirs)
     return copy
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
@@ -91,6 +92,7 @@ class Segmenter:
         self.max_side = max_side_of(self.model, max_side)
         if precision is not None:
             self.model = in_precision(self.model, precision)
+            gc.collect()  # the model before, whose parts refer to each other
         allocator.trim()  # what reading the model left
         self.bucket, self.batch_size = bucket, batch_size
         self._views: dict[str, Any] = {"flip": flip, "scales": tuple(scales)}

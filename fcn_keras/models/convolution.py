@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 from keras import ops
+from keras.src.backend import AutocastScope
 
 from fcn_keras import cpu
 
@@ -26,14 +27,20 @@ class Convolution(keras.layers.Conv2D):
     symbolic shapes use the stock layer.
     """
 
+    def add_weight(self, *args: Any, **options: Any) -> Any:
+        # Sums are float32, so the bias needn't be rounded where the kernel is.
+        if options.get("name") == "bias" and self.variable_dtype == "bfloat16":
+            options["dtype"] = "float32"
+        return super().add_weight(*args, **options)
+
     def call(self, inputs: Any) -> Any:
         if self._half(inputs):
             from fcn_keras.cpu import bfloat16
 
             relu = self.activation is keras.activations.relu
-            kernel, bias = ops.convert_to_tensor(self.kernel), None
-            if self.use_bias:
-                bias = ops.convert_to_tensor(self.bias)
+            with AutocastScope(None):  # else the kernel's gradient would be rounded, too
+                kernel = ops.convert_to_tensor(self.kernel)
+                bias = ops.convert_to_tensor(self.bias) if self.use_bias else None
             border = self.kernel_size[0] // 2 if self.padding == "same" else 0
             outputs = bfloat16.convolve(inputs, kernel, bias, border, relu)
             outputs = outputs if relu else self.activation(outputs)

@@ -19,14 +19,16 @@ from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
 from fcn_keras.models import Design, build
 from fcn_keras.models.anatomy import read_design
+from fcn_keras.saving.without_tensorflow import without_tensorflow
 
 # Keras' own list of variables that wait for their values; it has no public name.
 _PENDING = "uninitialized_variables"
 
-POLICIES = ("float32", "mixed_bfloat16", "mixed_float16")
+POLICIES = ("float32", "bfloat16", "mixed_bfloat16", "mixed_float16")
 _INTEGERS = ("num_classes", "backbone_width", "head_width")
 
 
+@without_tensorflow()
 def draw(model: keras.Model) -> dict[str, Any]:
     """The blueprint of a model.
 

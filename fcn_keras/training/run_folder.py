@@ -9,13 +9,13 @@ import json
 import platform
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-from keras.src.utils import module_utils
 
 from fcn_keras.errors import InputError
+from fcn_keras.saving.without_tensorflow import without_tensorflow
 from fcn_keras.storage import reason, replacing
 from fcn_keras.training.budget import Pace
 from fcn_keras.training.checkpoint import checksum
@@ -205,23 +205,8 @@ class RunFolder:
         Raises:
             SaveError: it can't be written; the old one stays.
         """
-        with replacing(self.best) as temporary, _tensorflow_unasked():
+        with replacing(self.best) as temporary, without_tensorflow():
             model.save(temporary)
-
-
-@contextlib.contextmanager
-def _tensorflow_unasked() -> Iterator[None]:
-    """Lets Keras save a model without importing TensorFlow.
-
-    Where TensorFlow is installed, Keras imports it to find out whether a value is one of its
-    shapes. That takes three seconds and prints to standard error.
-    """
-    tensorflow = module_utils.tensorflow
-    available, tensorflow._available = tensorflow._available, False
-    try:
-        yield
-    finally:
-        tensorflow._available = available
 
 
 def _versions() -> dict[str, str]:
