@@ -25,6 +25,23 @@ def without(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Lets Keras write or describe a model without importing TensorFlow.
+
+    Where TensorFlow is installed, Keras imports it to find out whether a value is one of its
+    shapes. That takes three seconds and 300 MB, and prints to standard error.
+    """
+    from keras.src.utils import module_utils  # Keras itself is imported by way of `without`
+
+    tensorflow = module_utils.tensorflow
+    available, tensorflow._available = tensorflow._available, False
+    try:
+        yield
+    finally:
+        tensorflow._available = available
+
+
 def import_albumentations() -> ModuleType:
     """Imports albumentations without its look for updates online."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

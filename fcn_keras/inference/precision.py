@@ -8,10 +8,10 @@ import keras
 from keras import ops
 
 from fcn_keras.errors import InputError
+from fcn_keras.imports import without_tensorflow
 from fcn_keras.models.layers import without_initial_values
 from fcn_keras.models.names import Precision
 from fcn_keras.saving.blueprint import draw, raise_up
-from fcn_keras.saving.without_tensorflow import without_tensorflow
 
 
 @without_tensorflow()

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import keras
 
 from fcn_keras.errors import InputError
+from fcn_keras.imports import without_tensorflow
 from fcn_keras.models.names import Backbone, ModelName
 from fcn_keras.models.vgg import BACKBONES, VGG
 
@@ -119,6 +120,7 @@ def block(layer: str) -> int | None:
     return int(layer[5 : layer.index("_")]) if part(layer) == "backbone" else None
 
 
+@without_tensorflow()
 def design_of(model: keras.Model) -> Design:
     """The arguments that would build `model`, read from its layers.
 

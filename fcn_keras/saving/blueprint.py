@@ -17,9 +17,9 @@ from keras.src.backend.common import global_state
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.errors import InputError
+from fcn_keras.imports import without_tensorflow
 from fcn_keras.models import Design, build
 from fcn_keras.models.anatomy import read_design
-from fcn_keras.saving.without_tensorflow import without_tensorflow
 
 # Keras' own list of variables that wait for their values; it has no public name.
 _PENDING = "uninitialized_variables"

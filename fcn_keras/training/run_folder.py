@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 
 from fcn_keras.errors import InputError
-from fcn_keras.saving.without_tensorflow import without_tensorflow
+from fcn_keras.imports import without_tensorflow
 from fcn_keras.storage import reason, replacing
 from fcn_keras.training.budget import Pace
 from fcn_keras.training.checkpoint import checksum

@@ -10,6 +10,7 @@ from keras.src.utils import module_utils
 
 import fcn_keras
 from fcn_keras.inference.precision import in_precision
+from fcn_keras.models.anatomy import design_of
 from fcn_keras.saving import save_compact
 
 ROUNDED = {f"block{b}_conv{c}" for b in range(1, 6) for c in range(1, 4 if b > 2 else 3)}
@@ -60,4 +61,5 @@ def test_tensorflow_is_not_imported(model, tmp_path, monkeypatch):
     monkeypatch.setattr(module_utils.tensorflow, "_available", None)
     with pytest.raises(RuntimeError, match="imported"):
         model.get_layer("fc6").get_config()
+    assert design_of(model).head_width == 8
     in_precision(in_precision(model, "bfloat16"), "float32")
