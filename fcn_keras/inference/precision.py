@@ -11,7 +11,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.imports import without_tensorflow
 from fcn_keras.models.layers import without_initial_values
 from fcn_keras.models.names import Precision
-from fcn_keras.saving.blueprint import draw, raise_up
+from fcn_keras.saving.blueprint import draw, raise_empty
 
 
 @without_tensorflow()
@@ -41,10 +41,7 @@ def in_precision(model: keras.Model, precision: Precision) -> keras.Model:
         blueprint = draw(model)
         if blueprint["policy"] == "bfloat16":
             return model
-        # Under JAX variables can be assigned that have no values yet, which would take memory.
-        empty = keras.backend.backend() == "jax"
-        with without_initial_values():
-            copy = raise_up({**blueprint, "policy": "bfloat16"}, with_variables=not empty)
+        copy = raise_empty({**blueprint, "policy": "bfloat16"})
     for ours, theirs in zip(copy.variables, model.variables, strict=True):
         # What isn't cast is copied, since training donates the buffers of the model it trains.
         ours.assign(ops.copy(theirs.value) if ours.dtype == theirs.dtype else theirs)

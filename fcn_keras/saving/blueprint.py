@@ -20,6 +20,7 @@ from fcn_keras.errors import InputError
 from fcn_keras.imports import without_tensorflow
 from fcn_keras.models import Design, build
 from fcn_keras.models.anatomy import read_design
+from fcn_keras.models.layers import without_initial_values
 
 # Keras' own list of variables that wait for their values; it has no public name.
 _PENDING = "uninitialized_variables"
@@ -98,6 +99,21 @@ def raise_up(blueprint: Mapping[str, Any], *, with_variables: bool = True) -> ke
     if not (info is None or isinstance(info, str)):
         raise TypeError("info is not a text")
     model.get_layer("crop").info = info
+    return model
+
+
+def raise_empty(blueprint: Mapping[str, Any]) -> keras.Model:
+    """The model of a blueprint, for whoever assigns every weight of it.
+
+    Under JAX the weights have no values until then, elsewhere they are zero.
+    """
+    if keras.backend.backend() != "jax":
+        with without_initial_values():
+            return raise_up(blueprint)
+    model = raise_up(blueprint, with_variables=False)
+    for variable in model.variables:
+        if "float" not in variable.dtype:  # the seeds of dropout
+            variable._deferred_initialize()
     return model
 
 

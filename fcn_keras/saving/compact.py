@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.anatomy import part
-from fcn_keras.models.layers import Bilinear, Upsample, without_initial_values
+from fcn_keras.models.layers import Bilinear, Upsample
 from fcn_keras.saving import blueprint
 from fcn_keras.storage import replacing
 
@@ -97,8 +97,7 @@ def load_compact(path: str | PathLike) -> keras.Model:
             f"model {path} is damaged or not a compact model ({reason:.300}): write one with "
             "fcn_keras.saving.save_compact"
         ) from error
-    with without_initial_values():
-        model = blueprint.raise_up(plan)
+    model = blueprint.raise_empty(plan)
     for variable in model.variables:
         if (name := variable.path) in tensors:
             variable.assign(tensors[name] * tensors.get(name + SCALE, 1))
