@@ -1,7 +1,8 @@
 """Convolutions in bfloat16 by oneDNN, with gradients, for CPUs that multiply it (JAX only).
 
-oneDNN reorders the kernel in each call. For fc6 of VGG16, 7x7 from 512 channels to 4096 filters,
-this takes longer than the sums, so kernels as large are multiplied with the map's patches instead.
+oneDNN reorders a convolution's kernel in each call. For fc6 and fc7 of VGG16, 7x7 from 512 channels
+and 1x1 from 4096 to 4096 filters, this takes as long as the sums, so kernels as large and those of
+1x1 are multiplied with the map's patches instead.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def convolve(
     """
     half = kernel.astype(x.dtype)
     bias = None if bias is None else bias.astype(jnp.float32)
-    if not _large(x, kernel):
+    if not _by_patches(x, kernel):
         return convolution(x, half, bias, border=border, relu=relu)
     size, filters = len(kernel), kernel.shape[3]
     height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
@@ -69,7 +70,7 @@ convolve.defvjp(_forward, _backward)
 def _input_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
     """``(B, H', W', F) -> (B, H, W, C)``; of `x` only the shape matters."""
     size, _, channels, filters = kernel.shape
-    if not _large(x, kernel):
+    if not _by_patches(x, kernel):
         turned = kernel[::-1, ::-1]
         return convolution(gradient, turned, border=size - 1 - border, turned=True)
     batch, height, width, _ = gradient.shape
@@ -90,7 +91,7 @@ def _kernel_gradient(
     """``(B, H, W, C), (B, H', W', F) -> (k, k, C, F)``, float32."""
     size = len(kernel)
     gradient = gradient.reshape(-1, kernel.shape[3])
-    if _large(x, kernel):
+    if _by_patches(x, kernel):
         patches = _patches(x, size, border)
         return product(patches, gradient, transposed="a").reshape(kernel.shape)
     # A row at a time, since the patches of an early layer are hundreds of megabytes.
@@ -99,7 +100,7 @@ def _kernel_gradient(
     return jnp.stack(products).reshape(kernel.shape)
 
 
-def _large(x: jax.Array, kernel: jax.Array) -> bool:
+def _by_patches(x: jax.Array, kernel: jax.Array) -> bool:
     return len(kernel) == 1 or x.size * len(kernel) ** 2 <= _LARGE < kernel.size
 
 

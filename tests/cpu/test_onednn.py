@@ -47,7 +47,7 @@ def test_only_operands_and_results_are_rounded(shape, size, border, relu, bias, 
 
     The truth is the direct sum in float64 of the rounded operands.
     """
-    monkeypatch.setattr(bfloat16, "_large", lambda x, kernel: large)
+    monkeypatch.setattr(bfloat16, "_by_patches", lambda x, kernel: large)
     jax.clear_caches()
     rng = np.random.default_rng(0)
     filters = 7
