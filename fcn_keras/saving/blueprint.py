@@ -111,10 +111,15 @@ def raise_empty(blueprint: Mapping[str, Any]) -> keras.Model:
         with without_initial_values():
             return raise_up(blueprint)
     model = raise_up(blueprint, with_variables=False)
-    for variable in model.variables:
-        if "float" not in variable.dtype:  # the seeds of dropout
-            variable._deferred_initialize()
+    give_seeds(model)
     return model
+
+
+def give_seeds(model: keras.Model) -> None:
+    """Gives values to the seeds of a model that was built in `shapes_only`; no file has them."""
+    for variable in model.variables:
+        if "float" not in variable.dtype:
+            variable._deferred_initialize()
 
 
 @contextlib.contextmanager

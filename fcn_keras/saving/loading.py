@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -13,12 +14,13 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
-from fcn_keras.saving.blueprint import shapes_only
+from fcn_keras.saving.blueprint import give_seeds, shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
 
 # Larger than any configuration, and more than any archive of weights can be compressed.
 CONFIG_BYTES, UNPACKED = 2**24, 100
+_WEIGHTS = "model.weights.h5"
 
 
 def load_model(path: str | PathLike) -> keras.Model:
@@ -46,7 +48,12 @@ def _load_keras(path: Path) -> keras.Model:
             f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
         )
     try:
-        _check_sizes(path)
+        with zipfile.ZipFile(path) as archive:
+            model = _without_values(archive, path.stat().st_size)
+            if keras.backend.backend() == "jax":  # others must be built with values
+                model.load_weights(_Weights(archive.read(_WEIGHTS)))
+                give_seeds(model)
+                return model
         with without_initial_values():
             return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, HDF5 and zip raise errors of any kind for a damaged file
@@ -56,25 +63,32 @@ def _load_keras(path: Path) -> keras.Model:
         raise InputError(f"model {path} can't be read: {reason:.300}") from error
 
 
-def _check_sizes(path: Path) -> None:
-    """Makes sure that the model has no more weights than the file can hold.
+class _Weights(io.BytesIO):
+    """Bytes that `load_weights`, which looks at a file's name, takes for a file of weights."""
+
+    def __str__(self) -> str:
+        return _WEIGHTS
+
+
+def _without_values(archive: zipfile.ZipFile, file_size: int) -> keras.Model:
+    """The model, whose variables have shapes only, if the file can hold as many weights.
 
     Raises:
         ValueError: it has more, or the archive would unpack to far more than its size.
     """
-    with zipfile.ZipFile(path) as archive:
-        sizes = {each.filename: each.file_size for each in archive.infolist()}
-        if sizes["config.json"] > CONFIG_BYTES:
-            raise ValueError(f"its configuration has {sizes['config.json']} bytes")
-        if sum(sizes.values()) > UNPACKED * path.stat().st_size:
-            raise ValueError(f"it unpacks to {sum(sizes.values())} bytes")
-        config = json.loads(archive.read("config.json"))
+    sizes = {each.filename: each.file_size for each in archive.infolist()}
+    if sizes["config.json"] > CONFIG_BYTES:
+        raise ValueError(f"its configuration has {sizes['config.json']} bytes")
+    if sum(sizes.values()) > UNPACKED * file_size:
+        raise ValueError(f"it unpacks to {sum(sizes.values())} bytes")
+    config = json.loads(archive.read("config.json"))
     config["compile_config"] = None
     with shapes_only():
         model = keras.saving.deserialize_keras_object(config)
     needed = sum(math.prod(variable.shape) for variable in model.variables)
-    if needed > sizes["model.weights.h5"]:  # at least a byte each
+    if needed > sizes[_WEIGHTS]:  # at least a byte each
         raise ValueError(f"its layers have {needed} weights, but it holds fewer")
+    return model
 
 
 def num_classes(model: keras.Model, name: str | None = None) -> int:
