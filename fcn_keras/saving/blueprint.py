@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -111,14 +111,14 @@ def raise_empty(blueprint: Mapping[str, Any]) -> keras.Model:
         with without_initial_values():
             return raise_up(blueprint)
     model = raise_up(blueprint, with_variables=False)
-    give_seeds(model)
+    initialize(each for each in model.variables if "float" not in each.dtype)  # seeds of dropout
     return model
 
 
-def give_seeds(model: keras.Model) -> None:
-    """Gives values to the seeds of a model that was built in `shapes_only`; no file has them."""
-    for variable in model.variables:
-        if "float" not in variable.dtype:
+def initialize(variables: Iterable[Any]) -> None:
+    """Gives the initial value to those made in `shapes_only` that were not assigned since."""
+    for variable in variables:
+        if variable._value is None:
             variable._deferred_initialize()
 
 

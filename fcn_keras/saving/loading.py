@@ -14,7 +14,7 @@ import keras
 
 from fcn_keras.errors import InputError
 from fcn_keras.models.layers import without_initial_values
-from fcn_keras.saving.blueprint import give_seeds, shapes_only
+from fcn_keras.saving.blueprint import initialize, shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
 
@@ -52,7 +52,7 @@ def _load_keras(path: Path) -> keras.Model:
             model = _without_values(archive, path.stat().st_size)
             if keras.backend.backend() == "jax":  # others must be built with values
                 model.load_weights(_Weights(archive.read(_WEIGHTS)))
-                give_seeds(model)
+                initialize(model.variables)  # such as the seeds of dropout
                 return model
         with without_initial_values():
             return keras.models.load_model(path, compile=False)

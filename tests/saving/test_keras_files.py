@@ -50,6 +50,34 @@ def test_every_variable_is_as_keras_reads_it(written):
     assert np.any(first != second)
 
 
+@keras.saving.register_keras_serializable("tests")
+class Counted(keras.layers.Layer):
+    """Has a variable that no gradient changes, and one that isn't saved."""
+
+    def build(self, shape):
+        self.count = self.add_weight(shape=(), dtype="int32", initializer="zeros")
+        self.scratch = self.add_weight(shape=(2,), initializer="ones")
+
+    def call(self, x):
+        return x
+
+    def save_own_variables(self, store):
+        store["count"] = self.count
+
+    def load_own_variables(self, store):
+        self.count.assign(store["count"])
+
+
+def test_other_layers_keep_their_variables(tmp_path):
+    fcn = fcn_keras.fcn32s(3, backbone_width=1, head_width=2)
+    model = keras.Model(fcn.input, Counted(name="counted")(fcn.output))
+    model.get_layer("counted").count.assign(7)
+    model.save(tmp_path / "model.keras")
+    counted = load_model(tmp_path / "model.keras").get_layer("counted")
+    assert int(counted.count) == 7
+    assert counted.scratch.numpy().tolist() == [1, 1]
+
+
 def test_a_compiled_model_loads(tmp_path):
     model = fcn_keras.fcn32s(3, backbone_width=1, head_width=2)
     model.compile("adam", "mse")
