@@ -72,7 +72,7 @@ def save_compact(model: keras.Model, path: str | PathLike) -> None:
 
 
 def load_compact(path: str | PathLike) -> keras.Model:
-    """The model that `save_compact` wrote, an ordinary one with float32 kernels.
+    """The model that `save_compact` wrote, an ordinary one with kernels of the type they had.
 
     The tensors' names, types and shapes are compared with the model's before anything of its size
     is built, so that a file can't take more memory than a few times its own size.
