@@ -43,7 +43,7 @@ def tiles(tiler, image):
 
 
 @pytest.fixture
-def small_model(randomized, optimized):
+def small_model(randomized):
     return lambda border: randomized(three_pools(border))
 
 
@@ -213,7 +213,6 @@ print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.usefixtures("optimized")
 def test_memory_is_bounded_at_full_width():
     """A megapixel takes a gigabyte in one piece; this photo has 3.6."""
     result = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True)
