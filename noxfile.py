@@ -14,6 +14,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 LOWEST = PYTHONS[0]  # later Pythons have no wheels of the oldest versions
+AS_USERS = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}  # with XLA's optimiser, unlike a plain `pytest`
 
 nox.options.reuse_existing_virtualenvs = True
 
@@ -22,7 +23,7 @@ nox.options.reuse_existing_virtualenvs = True
 def tests(session: nox.Session) -> None:
     """Quick tests with the newest dependencies."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs, env=AS_USERS)
 
 
 @nox.session(python=LOWEST)
@@ -33,7 +34,7 @@ def lowest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp(), "lowest.txt")
     constraints.write_text("\n".join(floors) + "\n")
     session.install("-e", ".[test]", "-c", str(constraints))
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs, env=AS_USERS)
 
 
 @nox.session(python=LOWEST)

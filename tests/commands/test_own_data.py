@@ -43,6 +43,7 @@ def test_the_walk_through_has_its_parts():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_the_walk_through_trains_a_model(shared_data, tmp_path):
     classes, *commands = walk_through()
     mydata = tmp_path / "mydata"

@@ -19,6 +19,7 @@ def study(*arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_two_stages_are_trained_scored_and_collected_once(tmp_path):
     first = study("shapes", "--out", tmp_path, "--only", "shapes-32s")
     assert first.returncode == 0, first.stderr

@@ -43,7 +43,7 @@ def tiles(tiler, image):
 
 
 @pytest.fixture
-def small_model(randomized):
+def small_model(randomized, optimized):
     return lambda border: randomized(three_pools(border))
 
 
@@ -56,7 +56,13 @@ def three_pools(border):
     for _ in range(3):
         x = layers.MaxPooling2D(2, padding="same")(layers.Conv2D(4, 3, padding="same")(x))
     x = layers.Conv2D(5, 5, padding="valid" if border else "same")(x)
-    x = layers.Conv2DTranspose(5, 16, strides=8, padding="valid" if border else "same")(x)
+    x = layers.Conv2DTranspose(
+        5,
+        16,
+        strides=8,
+        padding="valid" if border else "same",
+        kernel_initializer=keras.initializers.GlorotUniform(seed=1),
+    )(x)
     return keras.Model(image, Crop(12 if border else 0)(x, image))
 
 
@@ -130,7 +136,8 @@ def test_views_of_tiles_are_those_of_the_whole(small_model, photo, change, flip,
     exact = np.exp(np.asarray(bind(model, predict)(image[None]))[0])
     photos = LargePhotos(model, bucket=1, flip=flip, scales=scales, tile_bytes=2**20)
     found = np.exp(np.concatenate([logits for _, logits in photos.bands(image)]))
-    assert change(exact, found) < 1e-5
+    # Photos are resized at float32 positions, which 200 pixels in are 1.5e-5 of a pixel apart.
+    assert change(exact, found) < 2e-5
 
 
 def test_resized_rows_are_those_of_keras(photo):
@@ -213,6 +220,7 @@ print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.usefixtures("optimized")
 def test_memory_is_bounded_at_full_width():
     """A megapixel takes a gigabyte in one piece; this photo has 3.6."""
     result = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True)

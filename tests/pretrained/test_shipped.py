@@ -36,6 +36,7 @@ def test_it_is_small_and_knows_what_it_is(segmenter):
     ("photo", "name", "least"),
     [("cat", "cat", 0.7), pytest.param("astronaut", "person", 0.4, marks=pytest.mark.slow)],
 )
+@pytest.mark.usefixtures("optimized")
 def test_a_cat_is_a_cat_and_an_astronaut_a_person(segmenter, photo, name, least):
     found = segmenter.segment(str(PHOTOS / f"{photo}.jpg"))
     shares = np.bincount(found.mask.ravel(), minlength=21) / found.mask.size
@@ -43,6 +44,7 @@ def test_a_cat_is_a_cat_and_an_astronaut_a_person(segmenter, photo, name, least)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_its_scores_hold_on_real_images(segmenter, shared_data):
     images = Subset.first(open_dataset("voc2012", shared_data, "val"), 30)
     scores = Evaluator(segmenter.model, batch_size=4, bucket=512).run(images)

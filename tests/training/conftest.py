@@ -1,6 +1,5 @@
 import csv
 
-import jax
 import keras
 import numpy as np
 import pytest
@@ -58,14 +57,6 @@ def config(small_shapes):
 def whole(config, tmp_path_factory):
     """The result of that run without a break."""
     return train(config, tmp_path_factory.mktemp("whole") / "run")
-
-
-@pytest.fixture
-def quick_compile():
-    """Compiles in half the time, to slower programs that round otherwise."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

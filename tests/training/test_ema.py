@@ -7,8 +7,6 @@ from fcn_keras import InputError
 from fcn_keras.training import averaged, init_state, make_optimizer, make_step, train
 from fcn_keras.training.setup import build_model
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture
 def batch():

@@ -46,7 +46,6 @@ def test_balanced_weights_are_capped():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compile")
 def test_balanced_weights_are_told_and_used(config, tmp_path, script):
     reporter = script(None, None)
     balanced = dataclasses.replace(config, class_weights="balanced", max_steps=2, loss="focal")
@@ -80,7 +79,6 @@ def test_rows_of_the_first_release_have_no_classes(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compile")
 def test_patience_ends_a_run_and_a_resumed_one(config, tmp_path, script):
     stuck = dataclasses.replace(config, learning_rate=1e-9, patience=1, epochs=5)
     reporter = script(("validating", 3), None)

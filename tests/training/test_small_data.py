@@ -41,7 +41,6 @@ def test_refuses_a_split_without_a_labelled_pixel(own, tmp_path, names, split):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compile")
 def test_warns_of_one_class_and_shrinks_the_batch_and_trains(own, tmp_path, script):
     paint(own, 1, "56")
     large = dataclasses.replace(own, batch_size=16, accumulate=2, epochs=1, warmup_steps=3)

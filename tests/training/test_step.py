@@ -7,8 +7,6 @@ import pytest
 from fcn_keras.training import init_state, make_optimizer, make_step, release, write_back
 from fcn_keras.training.setup import build_model
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
-
 
 @pytest.fixture
 def batch():
