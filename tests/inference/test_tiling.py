@@ -56,13 +56,7 @@ def three_pools(border):
     for _ in range(3):
         x = layers.MaxPooling2D(2, padding="same")(layers.Conv2D(4, 3, padding="same")(x))
     x = layers.Conv2D(5, 5, padding="valid" if border else "same")(x)
-    x = layers.Conv2DTranspose(
-        5,
-        16,
-        strides=8,
-        padding="valid" if border else "same",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=1),
-    )(x)
+    x = layers.Conv2DTranspose(5, 16, strides=8, padding="valid" if border else "same")(x)
     return keras.Model(image, Crop(12 if border else 0)(x, image))
 
 
