@@ -37,7 +37,6 @@ def test_outputs_are_stored_and_small(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-@pytest.mark.usefixtures("optimized")
 def test_it_runs(path, tmp_path):
     pytest.importorskip("onnxruntime")
     notebook = notebooks.run(path, tmp_path, SETTINGS[path.stem])

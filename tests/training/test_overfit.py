@@ -36,6 +36,7 @@ def test_four_shapes_reach_95_percent():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimized")
 def test_four_photos_reach_95_percent(shared_data, shared_weights):
     config = dataclasses.replace(
         CONFIG, backbone_width=64, weights=shared_weights, freeze_until="block2", backbone_rate=0.2
