@@ -28,7 +28,9 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
-    random.seed(0)  # from which Keras draws the seeds of initial values, for this test's fixtures too
+    random.seed(
+        0
+    )  # from which Keras draws the seeds of initial values, for this test's fixtures too
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from experiments.benchmark.workers import Built
 from fcn_keras import cpu
 from fcn_keras.cpu.allocator import trim
 from fcn_keras.cpu.runtime import tuned_jit
+from fcn_keras.cpu.turned import Weights
 from fcn_keras.inference.precision import in_precision
 from fcn_keras.models.layers import Upsample
 from fcn_keras.training.config import TrainConfig
@@ -79,15 +80,13 @@ def _predictor(case: Case) -> Program:
     model = in_precision(network(replace(case, precision="float32")), case.precision)
     gc.collect()
     trim()  # here and below, as `Segmenter` does
-    weights = [
-        [variable.value for variable in variables]
-        for variables in (model.trainable_variables, model.non_trainable_variables)
-    ]
+    weights = Weights(model)
 
-    def predict(weights, images):
-        return model.stateless_call(*weights, images, training=False)[0]
+    def predict(values, images):
+        with weights.scope(values):
+            return model(images, training=False)
 
-    arguments = (weights, jnp.asarray(images_and_masks(case)[0]))
+    arguments = (weights.values(), jnp.asarray(images_and_masks(case)[0]))
     compiled = tuned_jit(predict, cpu.calls_onednn(model)).compile(*arguments)
     trim()
     return Program(compiled, arguments, lambda: compiled(*arguments), _names(model))

@@ -52,20 +52,31 @@ def prepare() -> None:
         _runtime().keep_memory()
 
 
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
 @functools.cache
-def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def multiplies_bfloat16(cpuinfo: Path = _CPU_INFO) -> bool:
     """Whether bfloat16 is faster here: the CPU has AMX or AVX-512 BF16, and jaxlib makes use of it.
 
     That is known of jaxlib 0.10.1 to 0.12 (`fcn_keras.cpu.onednn`), and of CPUs on Linux; False
     elsewhere.
     """
-    if not (0, 10, 1) <= _jaxlib() < (0, 13):
-        return False
+    known = (0, 10, 1) <= _jaxlib() < (0, 13)
+    return known and not _features(cpuinfo).isdisjoint({"amx_bf16", "avx512_bf16"})
+
+
+@functools.cache
+def has_amx(cpuinfo: Path = _CPU_INFO) -> bool:
+    """Whether the CPU has AMX: direct sums in bfloat16 are then faster than by Winograd."""
+    return "amx_bf16" in _features(cpuinfo)
+
+
+def _features(cpuinfo: Path) -> set[str]:
     try:
-        words = set(cpuinfo.read_text().split())
+        return set(cpuinfo.read_text().split())
     except OSError:
-        return False
-    return not words.isdisjoint({"amx_bf16", "avx512_bf16"})
+        return set()
 
 
 def calls_onednn(model: keras.Model) -> bool:

@@ -2,21 +2,30 @@
 
 oneDNN reorders a convolution's kernel in each call. For fc6 and fc7 of VGG16, 7x7 from 512 channels
 and 1x1 from 4096 to 4096 filters, this takes as long as the sums, so kernels as large and those of
-1x1 are multiplied with the map's patches instead.
+1x1 are multiplied with the map's patches instead. On CPUs without AMX wide 3x3 layers are computed
+by Winograd's algorithm, whose products are oneDNN's.
 """
 
 from __future__ import annotations
 
 import functools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from fcn_keras import cpu
+from fcn_keras.cpu import winograd_bfloat16 as winograd
 from fcn_keras.cpu.bias import bias_gradient
 from fcn_keras.cpu.onednn import convolution, product
 
 # Larger kernels (64 MB) are multiplied with patches, where these have no more values than that.
 _LARGE = 2**25
+# Prediction takes kernels of as many values (32 MB), fc6 and fc7 of full width, turned.
+_TURNED = 2**24
+# With fewer tiles of 2x2 outputs or weights per tap Winograd's transforms cost more than they save.
+_TILES, _WEIGHTS, _WEIGHTS_OF_GRADIENT = 150, 128 * 256, 64 * 64
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -37,14 +46,42 @@ def convolve(
     """
     half = kernel.astype(x.dtype)
     bias = None if bias is None else bias.astype(jnp.float32)
+    if _by_winograd(x, kernel, border):
+        finish = functools.partial(_finished, bias=bias, relu=relu)
+        return winograd.convolve(x, winograd.transform(kernel), finish)
     if not _by_patches(x, kernel):
         return convolution(x, half, bias, border=border, relu=relu)
-    size, filters = len(kernel), kernel.shape[3]
-    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
-    y = product(_patches(x, size, border), half.reshape(-1, filters))
+    y = product(_patches(x, len(kernel), border), half.reshape(-1, kernel.shape[3]))
+    return _placed(_finished(y, bias, relu), x, len(kernel), border)
+
+
+def convolve_turned(
+    x: jax.Array, matrix: jax.Array, bias: jax.Array | None, size: int, border: int, relu: bool
+) -> jax.Array:
+    """As `convolve`, without gradients; `matrix` ``(F, k * k * C)`` is the kernel, k its `size`.
+
+    fc6's patches have less values than the first block's maps, however large these are.
+    """
+    y = product(_patches(x, size, border), matrix, transposed="b")
+    return _placed(_finished(y, bias, relu), x, size, border)
+
+
+def _finished(y: jax.Array, bias: jax.Array | None, relu: bool) -> jax.Array:
+    """float32 sums with bias and ReLU, rounded."""
     y = y if bias is None else y + bias
-    y = (jax.nn.relu(y) if relu else y).astype(x.dtype)
-    return y.reshape(len(x), height, width, filters)
+    return (jax.nn.relu(y) if relu else y).astype(jnp.bfloat16)
+
+
+def _placed(y: jax.Array, x: jax.Array, size: int, border: int) -> jax.Array:
+    """What was made of the patches of `x`, ``(B * H' * W', F) -> (B, H', W', F)``."""
+    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
+    return y.reshape(len(x), height, width, -1)
+
+
+def turns(kernel: Any) -> bool:
+    """Whether a kernel, bfloat16, is so large that prediction takes it turned."""
+    large = len(kernel.shape) == 4 and math.prod(kernel.shape) >= _TURNED
+    return large and kernel.dtype == "bfloat16"
 
 
 def _forward(
@@ -70,6 +107,8 @@ convolve.defvjp(_forward, _backward)
 def _input_gradient(x: jax.Array, gradient: jax.Array, kernel: jax.Array, border: int) -> jax.Array:
     """``(B, H', W', F) -> (B, H, W, C)``; of `x` only the shape matters."""
     size, _, channels, filters = kernel.shape
+    if _by_winograd(gradient, kernel, border):
+        return winograd.convolve(gradient, winograd.transform(kernel[::-1, ::-1]), turned=True)
     if not _by_patches(x, kernel):
         turned = kernel[::-1, ::-1]
         return convolution(gradient, turned, border=size - 1 - border, turned=True)
@@ -89,6 +128,8 @@ def _kernel_gradient(
     x: jax.Array, gradient: jax.Array, kernel: jax.Array, border: int
 ) -> jax.Array:
     """``(B, H, W, C), (B, H', W', F) -> (k, k, C, F)``, float32."""
+    if _by_winograd(x, kernel, border, _WEIGHTS_OF_GRADIENT):
+        return winograd.kernel_gradient(x, gradient)
     size = len(kernel)
     gradient = gradient.reshape(-1, kernel.shape[3])
     if _by_patches(x, kernel):
@@ -98,6 +139,13 @@ def _kernel_gradient(
     rows = [_patches(x, size, border, slice(i, i + 1)) for i in range(size)]
     products = [product(row, gradient, transposed="a") for row in rows]
     return jnp.stack(products).reshape(kernel.shape)
+
+
+def _by_winograd(x: jax.Array, kernel: jax.Array, border: int, weights: int = _WEIGHTS) -> bool:
+    if kernel.shape[:2] != (3, 3) or border != 1 or cpu.has_amx():
+        return False
+    tiles = len(x) * -(-x.shape[1] // 2) * -(-x.shape[2] // 2)
+    return tiles >= _TILES and kernel.shape[2] * kernel.shape[3] >= weights
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array) -> bool:

@@ -37,16 +37,18 @@ def bind(model: keras.Model, function: Callable) -> Any:
 
 class _Compiled:
     def __init__(self, model: keras.Model, function: Callable):
+        from fcn_keras.cpu.turned import Weights  # needs JAX
+
         self._model = model
+        self._weights = Weights(model)
         self._function = function
         self._programs: OrderedDict[tuple, Callable] = OrderedDict()
         self._compiles = 0
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any) -> Any:
-        weights = [variable.value for variable in self._model.variables]
         program, compiled = self._program(args)
-        result = program(weights, *args)
+        result = program(self._weights.values(), *args)
         if not compiled:
             allocator.trim()  # what compiling left
         return result
@@ -73,9 +75,8 @@ class _Compiled:
     def _jit(self) -> Callable:
         from fcn_keras.cpu.runtime import tuned_jit
 
-        def step(weights: list, *args: Any) -> Any:
-            values = zip(self._model.variables, weights, strict=True)
-            with keras.StatelessScope(state_mapping=values):
+        def step(values: list, *args: Any) -> Any:
+            with self._weights.scope(values):
                 return self._function(*args)
 
         return tuned_jit(step, cpu.calls_onednn(self._model))

@@ -35,14 +35,19 @@ class Convolution(keras.layers.Conv2D):
 
     def call(self, inputs: Any) -> Any:
         if self._half(inputs):
-            from fcn_keras.cpu import bfloat16
+            from fcn_keras.cpu import bfloat16, turned
 
             relu = self.activation is keras.activations.relu
             with AutocastScope(None):  # else the kernel's gradient would be rounded, too
                 kernel = ops.convert_to_tensor(self.kernel)
                 bias = ops.convert_to_tensor(self.bias) if self.use_bias else None
             border = self.kernel_size[0] // 2 if self.padding == "same" else 0
-            outputs = bfloat16.convolve(inputs, kernel, bias, border, relu)
+            matrix = turned.matrix_of(self.kernel)
+            if matrix is None:
+                outputs = bfloat16.convolve(inputs, kernel, bias, border, relu)
+            else:
+                size = self.kernel_size[0]
+                outputs = bfloat16.convolve_turned(inputs, matrix, bias, size, border, relu)
             outputs = outputs if relu else self.activation(outputs)
         elif self.use_bias and self._fast(inputs):
             from fcn_keras.cpu.bias import add_bias

@@ -1,0 +1,91 @@
+"""Kernels turned round once for prediction, since oneDNN would do so for each photo (JAX only).
+
+fc6 of VGG16 multiplies patches with 103 million numbers. oneDNN takes rows of its right factor
+together, so as ``(k * k * C, F)`` the kernel is rearranged in each call, which at 224x224 takes a
+quarter of the time. As ``(F, k * k * C)`` it needn't be.
+
+XLA copies an argument whose memory has an order of its own. So the numbers are put in that order in
+the variable's value, which keeps its shape, and programs get the same memory as a matrix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import ctypes
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax.experimental.layout import Format, Layout
+
+from fcn_keras import cpu
+from fcn_keras.cpu.bfloat16 import turns
+
+# Filters first, the slowest to change in memory.
+_TURNED = Layout(major_to_minor=(3, 0, 1, 2))
+_matrices: contextvars.ContextVar[Mapping[int, jax.Array]] = contextvars.ContextVar(
+    "matrices", default=MappingProxyType({})
+)
+
+
+class Weights:
+    """A model's weights as programs for prediction take them."""
+
+    def __init__(self, model: keras.Model):
+        self._variables = model.variables
+        # XLA can't split a call of oneDNN among devices.
+        may = cpu.calls_onednn(model) and jax.local_device_count() == 1
+        self._turned = [may and turns(variable) for variable in self._variables]
+        self._known: dict[int, tuple[jax.Array, jax.Array]] = {}  # values and their matrices
+
+    def values(self) -> list[jax.Array]:
+        """The weights as they are now, in the variables' order; some kernels are matrices."""
+        return [
+            self._matrix(variable) if turned else variable.value
+            for variable, turned in zip(self._variables, self._turned, strict=True)
+        ]
+
+    @contextlib.contextmanager
+    def scope(self, values: list[jax.Array]) -> Iterator[None]:
+        """The model's layers compute with `values` in here."""
+        triples = list(zip(self._variables, values, self._turned, strict=True))
+        mapping = [(v, _kernel(v, value) if turned else value) for v, value, turned in triples]
+        token = _matrices.set({id(v): value for v, value, turned in triples if turned})
+        try:
+            with keras.StatelessScope(state_mapping=mapping):
+                yield
+        finally:
+            _matrices.reset(token)
+
+    def _matrix(self, variable: keras.Variable) -> jax.Array:
+        value, matrix = self._known.get(id(variable), (None, None))
+        if matrix is None or value is not variable.value:
+            value = variable.value
+            if value.format.layout != _TURNED:
+                value = jax.device_put(value, Format(_TURNED, value.sharding))
+                variable.assign(value)  # as it is
+            matrix = _as_matrix(value)
+            self._known[id(variable)] = value, matrix
+        return matrix
+
+
+def matrix_of(kernel: keras.Variable) -> jax.Array | None:
+    """What a program takes in place of a kernel: ``(F, k * k * C)``; None for most kernels."""
+    return _matrices.get().get(id(kernel))
+
+
+def _kernel(variable: keras.Variable, matrix: jax.Array) -> jax.Array:
+    """The matrix of a program as ``(k, k, C, F)``."""
+    height, width, channels, filters = variable.shape
+    return matrix.reshape(filters, height, width, channels).transpose(1, 2, 3, 0)
+
+
+def _as_matrix(value: jax.Array) -> jax.Array:
+    """The memory of ``(k, k, C, F)``, turned, as ``(F, k * k * C)``."""
+    buffer: Any = (ctypes.c_byte * value.nbytes).from_address(value.unsafe_buffer_pointer())
+    buffer.owner = value  # it lives as long as its memory is used
+    return jax.device_put(np.frombuffer(buffer, value.dtype).reshape(value.shape[3], -1))
