@@ -34,8 +34,9 @@ def convolve(
 ) -> jax.Array:
     """Cross-correlation, bias and ReLU: ``(B, H, W, C), (k, k, C, F), (F,) -> (B, H', W', F)``.
 
-    The kernel is rounded to bfloat16; sums and bias are float32, and rounded once. The gradients
-    of kernel and bias have the dtypes of these. Gradients are of first order only.
+    The kernel, or what Winograd's algorithm makes of it, is rounded to bfloat16; sums and bias are
+    float32, and rounded once. The gradients of kernel and bias have the dtypes of these. Gradients
+    are of first order only.
 
     Args:
         x: The map, bfloat16.
@@ -60,7 +61,7 @@ def convolve_turned(
 ) -> jax.Array:
     """As `convolve`, without gradients; `matrix` ``(F, k * k * C)`` is the kernel, k its `size`.
 
-    fc6's patches have less values than the first block's maps, however large these are.
+    fc6's patches have fewer values than the first block's maps, whatever the photo's size.
     """
     y = product(_patches(x, size, border), matrix, transposed="b")
     return _placed(_finished(y, bias, relu), x, size, border)

@@ -1,8 +1,7 @@
-"""Kernels turned round once for prediction, since oneDNN would do so for each photo (JAX only).
+"""Kernels of fc6 and fc7 turned once, since oneDNN would rearrange them for each photo (JAX only).
 
-fc6 of VGG16 multiplies patches with 103 million numbers. oneDNN takes rows of its right factor
-together, so as ``(k * k * C, F)`` the kernel is rearranged in each call, which at 224x224 takes a
-quarter of the time. As ``(F, k * k * C)`` it needn't be.
+fc6 of VGG16 multiplies patches by 103 million numbers. As ``(k * k * C, F)`` oneDNN rearranges
+them in each call; as ``(F, k * k * C)`` it needn't, and takes three quarters of the time.
 
 XLA copies an argument whose memory has an order of its own. So the numbers are put in that order in
 the variable's value, which keeps its shape, and programs get the same memory as a matrix.
@@ -67,7 +66,7 @@ class Weights:
             value = variable.value
             if value.format.layout != _TURNED:
                 value = jax.device_put(value, Format(_TURNED, value.sharding))
-                variable.assign(value)  # as it is
+                variable.assign(value)  # keeps its order in memory
             matrix = _as_matrix(value)
             self._known[id(variable)] = value, matrix
         return matrix
