@@ -32,9 +32,9 @@ def test_it_is_small_and_knows_what_it_is(segmenter):
     assert segmenter.model.get_layer("fc6").compute_dtype == "float32"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("photo", "name", "least"),
-    [("cat", "cat", 0.7), pytest.param("astronaut", "person", 0.4, marks=pytest.mark.slow)],
+    ("photo", "name", "least"), [("cat", "cat", 0.7), ("astronaut", "person", 0.4)]
 )
 @pytest.mark.usefixtures("optimized")
 def test_a_cat_is_a_cat_and_an_astronaut_a_person(segmenter, photo, name, least):
