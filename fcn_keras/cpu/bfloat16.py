@@ -156,9 +156,7 @@ def _by_patches(x: jax.Array, kernel: jax.Array) -> bool:
 def _patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
     """Each output's inputs, or some rows of them: ``(B, H, W, C) -> (B * H' * W', k * k * C)``."""
     height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
-    # XLA:CPU would copy bfloat16 by way of float32.
-    x = jax.lax.bitcast_convert_type(x, jnp.int16)
-    x = jnp.pad(x, [(0, 0), (border, border), (border, border), (0, 0)])
+    x = jnp.pad(winograd.bits(x), [(0, 0), (border, border), (border, border), (0, 0)])
     taps = [x[:, i : i + height, j : j + width] for i in range(size)[rows] for j in range(size)]
     patches = jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1)
-    return jax.lax.bitcast_convert_type(patches, jnp.bfloat16)
+    return winograd.floats(patches)

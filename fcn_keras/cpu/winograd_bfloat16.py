@@ -63,13 +63,13 @@ def convolve(
         products = [product(t, k, transposed) for t, k in zip(tiles, kernels, strict=True)]
         products = [p.reshape(batch, rows, across, filters) for p in products]
         grid = [products[i : i + 4] for i in range(0, 16, 4)]
-        outputs = [_bits(y) for y in _both(PRODUCTS, grid, finish)]
+        outputs = [bits(y) for y in _both(PRODUCTS, grid, finish)]
         # (batch, rows, down, across, right, filters)
         pairs = jnp.stack([jnp.stack(outputs[:2], 3), jnp.stack(outputs[2:], 3)], 2)
         return pairs.reshape(batch, 2 * rows, 2 * across, filters)
 
     y = jnp.concatenate([band(index) for index in range(bands)], axis=1)
-    return _floats(y[:, :height, :width])
+    return floats(y[:, :height, :width])
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
@@ -77,7 +77,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     height, width, filters = gradient.shape[1:]
     down, across, channels = -(-height // 2), -(-width // 2), x.shape[3]
     margins = [(0, 0), (0, height % 2), (0, width % 2), (0, 0)]
-    gradient = _floats(jnp.pad(_bits(gradient), margins))
+    gradient = floats(jnp.pad(bits(gradient), margins))
     tiles = _both(INPUTS, _split(_padded(x, down, across), 4))
     gradients = _both(PRODUCTS.T, _split(gradient, 2))
     products = [
@@ -92,7 +92,7 @@ def _padded(x: jax.Array, down: int, across: int) -> jax.Array:
     """One row of zeros in front, and behind as many as complete the last tile and its margin."""
     height, width = x.shape[1:3]
     margins = [(0, 0), (1, 2 * down - height + 1), (1, 2 * across - width + 1), (0, 0)]
-    return _floats(jnp.pad(_bits(x), margins))
+    return floats(jnp.pad(bits(x), margins))
 
 
 def _split(x: jax.Array, size: int) -> list[list[jax.Array]]:
@@ -125,10 +125,11 @@ def _combine(matrix: np.ndarray, parts: tuple | list) -> list[jax.Array]:
     ]
 
 
-# XLA:CPU would move bfloat16 by way of float32.
-def _bits(x: jax.Array) -> jax.Array:
+def bits(x: jax.Array) -> jax.Array:
+    """bfloat16 as int16, to be moved: XLA:CPU would move it by way of float32."""
     return jax.lax.bitcast_convert_type(x, jnp.int16)
 
 
-def _floats(x: jax.Array) -> jax.Array:
+def floats(x: jax.Array) -> jax.Array:
+    """The reverse."""
     return jax.lax.bitcast_convert_type(x, jnp.bfloat16)
