@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from fcn_keras import cpu
 from fcn_keras.cpu import winograd_bfloat16 as winograd
 from fcn_keras.cpu.bias import bias_gradient
+from fcn_keras.cpu.im2col import patches
 from fcn_keras.cpu.onednn import convolution, product
 
 # Larger kernels (64 MB) are multiplied with patches, where these have no more values than that.
@@ -52,7 +53,7 @@ def convolve(
         return winograd.convolve(x, winograd.transform(kernel), finish)
     if not _by_patches(x, kernel):
         return convolution(x, half, bias, border=border, relu=relu)
-    y = product(_patches(x, len(kernel), border), half.reshape(-1, kernel.shape[3]))
+    y = product(patches(x, len(kernel), border), half.reshape(-1, kernel.shape[3]))
     return _placed(_finished(y, bias, relu), x, len(kernel), border)
 
 
@@ -63,7 +64,7 @@ def convolve_turned(
 
     fc6's patches have fewer values than the first block's maps, whatever the photo's size.
     """
-    y = product(_patches(x, size, border), matrix, transposed="b")
+    y = product(patches(x, size, border), matrix, transposed="b")
     return _placed(_finished(y, bias, relu), x, size, border)
 
 
@@ -134,10 +135,9 @@ def _kernel_gradient(
     size = len(kernel)
     gradient = gradient.reshape(-1, kernel.shape[3])
     if _by_patches(x, kernel):
-        patches = _patches(x, size, border)
-        return product(patches, gradient, transposed="a").reshape(kernel.shape)
+        return product(patches(x, size, border), gradient, transposed="a").reshape(kernel.shape)
     # A row at a time, since the patches of an early layer are hundreds of megabytes.
-    rows = [_patches(x, size, border, slice(i, i + 1)) for i in range(size)]
+    rows = [patches(x, size, border, slice(i, i + 1)) for i in range(size)]
     products = [product(row, gradient, transposed="a") for row in rows]
     return jnp.stack(products).reshape(kernel.shape)
 
@@ -151,12 +151,3 @@ def _by_winograd(x: jax.Array, kernel: jax.Array, border: int, weights: int = _W
 
 def _by_patches(x: jax.Array, kernel: jax.Array) -> bool:
     return len(kernel) == 1 or x.size * len(kernel) ** 2 <= _LARGE < kernel.size
-
-
-def _patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
-    """Each output's inputs, or some rows of them: ``(B, H, W, C) -> (B * H' * W', k * k * C)``."""
-    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
-    x = jnp.pad(winograd.bits(x), [(0, 0), (border, border), (border, border), (0, 0)])
-    taps = [x[:, i : i + height, j : j + width] for i in range(size)[rows] for j in range(size)]
-    patches = jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1)
-    return winograd.floats(patches)

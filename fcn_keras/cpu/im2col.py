@@ -1,8 +1,4 @@
-"""Convolutions as one matrix product of the map's patches and the kernel.
-
-XLA:CPU's own convolution and its gradients are up to a hundred times slower where the map is hardly
-larger than the kernel, as in fc6 (7x7); for 1x1 the gradient copies the kernel.
-"""
+"""The map's patches as the rows of a matrix, whose product with a kernel is a convolution."""
 
 from __future__ import annotations
 
@@ -10,17 +6,26 @@ import jax
 import jax.numpy as jnp
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Cross-correlation, zero-padded: ``(B, H, W, C), (k, k, C, F) -> (B, H, W, F)``, k odd.
+def patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
+    """Each output's inputs, ``(B, H, W, C) -> (B * H' * W', k * k * C)``, of the same dtype.
 
-    The patches have ``k * k`` times as many values as `x`.
-
-    >>> convolve(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1)))[0, :, :, 0].tolist()
-    [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+    Args:
+        x: The map, bfloat16 or float32.
+        size: k, of the kernel.
+        border: Rows of zeros around the map; H' is ``H + 2 * border - k + 1``.
+        rows: Those of the kernel that are wanted.
     """
-    batch, height, width, channels = x.shape
-    size, filters = kernel.shape[0], kernel.shape[3]
-    x = jnp.pad(x, [(0, 0), *[(size // 2, size // 2)] * 2, (0, 0)])
-    taps = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
-    patches = jnp.concatenate(taps, axis=-1).reshape(-1, size * size * channels)
-    return (patches @ kernel.reshape(-1, filters)).reshape(batch, height, width, filters)
+    height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
+    x = jnp.pad(bits(x), [(0, 0), (border, border), (border, border), (0, 0)])
+    taps = [x[:, i : i + height, j : j + width] for i in range(size)[rows] for j in range(size)]
+    return floats(jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1))
+
+
+def bits(x: jax.Array) -> jax.Array:
+    """bfloat16 as int16, to be moved: XLA:CPU would move it by way of float32."""
+    return jax.lax.bitcast_convert_type(x, jnp.int16) if x.dtype == jnp.bfloat16 else x
+
+
+def floats(x: jax.Array) -> jax.Array:
+    """The reverse."""
+    return jax.lax.bitcast_convert_type(x, jnp.bfloat16) if x.dtype == jnp.int16 else x

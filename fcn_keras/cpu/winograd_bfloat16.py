@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcn_keras.cpu.im2col import bits, floats
 from fcn_keras.cpu.onednn import product
 
 INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
@@ -123,13 +124,3 @@ def _combine(matrix: np.ndarray, parts: tuple | list) -> list[jax.Array]:
         reduce(jnp.add, (p if f > 0 else -p for f, p in zip(row, parts, strict=True) if f))
         for row in matrix
     ]
-
-
-def bits(x: jax.Array) -> jax.Array:
-    """bfloat16 as int16, to be moved: XLA:CPU would move it by way of float32."""
-    return jax.lax.bitcast_convert_type(x, jnp.int16)
-
-
-def floats(x: jax.Array) -> jax.Array:
-    """The reverse."""
-    return jax.lax.bitcast_convert_type(x, jnp.bfloat16)

@@ -1,5 +1,6 @@
 """The convolutions for CPUs against the stock layer in float64 and float32."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fcn_keras import cpu
-from fcn_keras.cpu import bfloat16, im2col, winograd
+from fcn_keras.cpu import bfloat16, taps, winograd, winograd_rows
 from fcn_keras.models import convolution
 from fcn_keras.models.convolution import Convolution
 
@@ -56,23 +57,58 @@ def test_winograd_transforms_are_exact_for_polynomials():
     np.testing.assert_allclose(outputs, np.correlate(tile, kernel, "valid"), atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 9, 14, 8), (1, 8, 8, 64)])
+@pytest.mark.parametrize("band", [2**22, 300])
+def test_winograd_along_the_rows_equals_the_direct_sum(shape, band, monkeypatch):
+    monkeypatch.setattr(winograd_rows, "_BAND", band)  # the second makes up to 14 bands
+    assert_close(winograd_rows.convolve, shape, filters=6, size=3, tolerance=3e-6)
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 3, 8, 5), (1, 9, 7, 4)])
-def test_im2col_equals_the_direct_sum(shape, size):
-    assert_close(im2col.convolve, shape, filters=6, size=size, tolerance=2e-6)
+def test_taps_equal_the_direct_sum(shape, size):
+    def convolve(x, kernel):
+        return taps.convolve(x, kernel, size // 2)
+
+    assert_close(convolve, shape, filters=6, size=size, tolerance=2e-6)
+
+
+@pytest.mark.parametrize("border", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(1, 7, 7, 1), (1, 5, 9, 1), (1, 2, 7, 1)])
+def test_taps_meet_what_is_on_the_map_and_nothing_else(shape, border):
+    height, width = shape[1:3]
+    expected = {
+        ((i, j), (y, x), (y + i - border, x + j - border))
+        for i, j in itertools.product(range(7), repeat=2)
+        for y, x in itertools.product(*(range(n + 2 * border - 6) for n in (height, width)))
+        if 0 <= y + i - border < height and 0 <= x + j - border < width
+    }
+
+    def pixels(spans):
+        return itertools.product(*(range(span.start, span.stop) for span in spans[1:]))
+
+    found = [
+        (tap, *pair)
+        for tap, outputs, inputs in taps._taps(shape, 7, border)
+        for pair in zip(pixels(outputs), pixels(inputs), strict=True)
+    ]
+    assert len(found) == len(set(found)) and set(found) == expected
+    if (shape, border) == ((1, 7, 7, 1), 3):
+        assert len(found) == 37**2  # of 49**2
 
 
 @pytest.fixture
 def fast(monkeypatch):
     """Which function `Convolution` took, with the thresholds out of the way."""
-    monkeypatch.setattr(convolution, "_WINOGRAD_WEIGHTS", 1)
-    monkeypatch.setattr(convolution, "_WINOGRAD_TILES", 1)
+    for name in ("_WEIGHTS", "_WEIGHTS_OF_LARGE", "_TILES"):
+        monkeypatch.setattr(convolution, name, 1)
+    monkeypatch.setattr(convolution, "_NARROW", 4 * 8)
     taken = []
-    for module in (winograd, im2col, bfloat16):
+    for module in (winograd, winograd_rows, taps, bfloat16):
 
-        def spy(*arguments, original=module.convolve, name=module.__name__):
+        def spy(*arguments, original=module.convolve, name=module.__name__, **options):
             taken.append(name.split(".")[-1])
-            return original(*arguments)
+            return original(*arguments, **options)
 
         monkeypatch.setattr(module, "convolve", spy)
     return taken
@@ -102,11 +138,12 @@ def both(x, *arguments, **options):
 @pytest.mark.parametrize(
     ("kernel_size", "options", "path"),
     [
-        (3, {"activation": "relu"}, ["winograd"]),
-        (7, {"activation": "relu"}, ["im2col"]),
-        (7, {"use_bias": False}, ["im2col"]),
-        (1, {}, ["im2col"]),
-        (1, {"padding": "valid"}, ["im2col"]),
+        (3, {"activation": "relu"}, ["winograd_rows"]),
+        (3, {"filters": 9, "activation": "relu"}, ["winograd"]),
+        (7, {"activation": "relu"}, ["taps"]),
+        (7, {"use_bias": False}, ["taps"]),
+        (1, {}, ["taps"]),
+        (1, {"padding": "valid"}, ["taps"]),
         (4, {}, []),
         ((3, 5), {}, []),
         (3, {"strides": 2}, []),
@@ -118,7 +155,8 @@ def both(x, *arguments, **options):
 )
 def test_equals_the_stock_layer(kernel_size, options, path, fast):
     x = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype("float32")
-    ours, theirs = both(x, 8, kernel_size, **{"padding": "same", **options})
+    options = {"filters": 8, "kernel_size": kernel_size, "padding": "same", **options}
+    ours, theirs = both(x, **options)
     assert fast[:1] == path
     for part, expected in zip(ours, theirs, strict=True):
         assert part.shape == expected.shape
@@ -162,14 +200,17 @@ def test_open_shapes_use_the_stock_path(fast):
 
 
 def test_the_path_depends_on_widths_map_and_processor(monkeypatch):
+    def path(x, filters, size):
+        found = Convolution(filters, size, padding="same")._fast(x)
+        return getattr(found, "func", found)
+
     x = np.zeros((2, 20, 20, 128), "float32")
-    assert Convolution(64, 3, padding="same")._fast(x) is winograd.convolve
-    assert Convolution(63, 3, padding="same")._fast(x) is None
-    assert Convolution(64, 3, padding="same")._fast(x[:, :12]) is im2col.convolve  # 30 tiles
-    assert Convolution(8, 1)._fast(x) is im2col.convolve
-    assert Convolution(8, 7, padding="same")._fast(x) is im2col.convolve
-    large = np.zeros((1, 74, 74, 128), "float32")  # 34 million values in patches
-    assert Convolution(8, 7, padding="same")._fast(large) is None
+    assert path(x, 65, 3) is winograd.convolve
+    assert path(x, 64, 3) is path(x, 32, 3) is winograd_rows.convolve
+    assert path(x, 31, 3) is None
+    assert path(x[:, :12], 64, 3) is taps.convolve  # 30 tiles
+    assert path(x, 8, 1) is path(x, 1024, 7) is taps.convolve
+    assert path(x, 1023, 7) is None
     half = jnp.asarray(x, "bfloat16")
     for has in (False, True):
         monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda has=has: has)
