@@ -2,8 +2,6 @@
 
 Of fc6's 49 taps only the middle one meets the whole map. The outermost meet four of seven rows and
 columns of a map of 7x7: two fifths of the multiplications are saved there, a fifth at 15x15.
-XLA:CPU's own convolution and its gradients are up to a hundred times slower where the map is hardly
-larger than the kernel; for 1x1 the gradient copies the kernel.
 """
 
 from __future__ import annotations

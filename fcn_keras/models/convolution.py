@@ -15,18 +15,20 @@ from fcn_keras import cpu
 # With fewer weights per tap or tiles of 4x4 outputs, Winograd's transforms cost more than they
 # save; with up to `_NARROW` weights those along the rows alone save more.
 _WEIGHTS, _NARROW, _TILES = 64 * 64, 64 * 128, 32
-# The many taps of a larger kernel compile for two seconds, which fewer weights don't make up for.
+# The taps of fc6 compile for a second longer than patches, which fewer weights don't make up for.
 _WEIGHTS_OF_LARGE = 512 * 256
+# Patches have at most this many values (128 MB).
+_PATCHES = 2**25
 
 
 @keras.saving.register_keras_serializable("fcn_keras")
 class Convolution(keras.layers.Conv2D):
     """`Conv2D` with the same weights and config, computed faster by JAX on a CPU.
 
-    In float32 wide 3x3 convolutions use Winograd's algorithm; on small maps, and with large kernels
-    or 1x1, each tap is a matrix product. Both equal the stock layer's to 1e-5 of the output's
-    range. In bfloat16 all are oneDNN's, where the CPU multiplies it. Everything else, other
-    devices, other backends and symbolic shapes use the stock layer.
+    In float32 wide 3x3 convolutions use Winograd's algorithm; large kernels are a matrix product
+    for each tap; small maps and 1x1 are one matrix product. All equal the stock layer's to 1e-5 of
+    the output's range. In bfloat16 all are oneDNN's, where the CPU multiplies it. Everything else,
+    other devices, other backends and symbolic shapes use the stock layer.
     """
 
     def add_weight(self, *args: Any, **options: Any) -> Any:
@@ -76,18 +78,21 @@ class Convolution(keras.layers.Conv2D):
         """What computes the sums in float32, if that is faster than the stock layer."""
         if not self._plain(inputs, "float32"):
             return None
-        from fcn_keras.cpu import taps, winograd, winograd_rows
+        from fcn_keras.cpu import im2col, taps, winograd, winograd_rows
 
         batch, height, width, channels = inputs.shape
         size = self.kernel_size[0]
         if self.padding != "same" and size > 1:
             return None
         weights = channels * self.filters
-        if size > 1 and weights < (_WEIGHTS if size == 3 else _WEIGHTS_OF_LARGE):
+        if size == 3 and weights < _WEIGHTS:
             return None
         if size == 3 and batch * -(-height // 4) * -(-width // 4) >= _TILES:
             return winograd.convolve if weights > _NARROW else winograd_rows.convolve
-        return functools.partial(taps.convolve, border=size // 2)
+        if size > 3 and weights >= _WEIGHTS_OF_LARGE:
+            return functools.partial(taps.convolve, border=size // 2)
+        values = batch * height * width * size**2 * channels
+        return im2col.convolve if size == 1 or values <= _PATCHES else None
 
     def _plain(self, inputs: Any, dtype: str) -> bool:
         height, width = self.kernel_size

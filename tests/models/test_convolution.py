@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fcn_keras import cpu
-from fcn_keras.cpu import bfloat16, taps, winograd, winograd_rows
+from fcn_keras.cpu import bfloat16, im2col, taps, winograd, winograd_rows
 from fcn_keras.models import convolution
 from fcn_keras.models.convolution import Convolution
 
@@ -66,11 +66,10 @@ def test_winograd_along_the_rows_equals_the_direct_sum(shape, band, monkeypatch)
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 3, 8, 5), (1, 9, 7, 4)])
-def test_taps_equal_the_direct_sum(shape, size):
-    def convolve(x, kernel):
-        return taps.convolve(x, kernel, size // 2)
-
-    assert_close(convolve, shape, filters=6, size=size, tolerance=2e-6)
+def test_taps_and_patches_equal_the_direct_sum(shape, size):
+    by_taps = partial(taps.convolve, border=size // 2)
+    assert_close(by_taps, shape, filters=6, size=size, tolerance=2e-6)
+    assert_close(im2col.convolve, shape, filters=6, size=size, tolerance=2e-6)
 
 
 @pytest.mark.parametrize("border", [0, 1, 3])
@@ -100,11 +99,11 @@ def test_taps_meet_what_is_on_the_map_and_nothing_else(shape, border):
 @pytest.fixture
 def fast(monkeypatch):
     """Which function `Convolution` took, with the thresholds out of the way."""
-    for name in ("_WEIGHTS", "_WEIGHTS_OF_LARGE", "_TILES"):
-        monkeypatch.setattr(convolution, name, 1)
-    monkeypatch.setattr(convolution, "_NARROW", 4 * 8)
+    values = {"_WEIGHTS": 1, "_TILES": 1, "_NARROW": 4 * 8, "_WEIGHTS_OF_LARGE": 4 * 8}
+    for name, value in values.items():
+        monkeypatch.setattr(convolution, name, value)
     taken = []
-    for module in (winograd, winograd_rows, taps, bfloat16):
+    for module in (winograd, winograd_rows, taps, im2col, bfloat16):
 
         def spy(*arguments, original=module.convolve, name=module.__name__, **options):
             taken.append(name.split(".")[-1])
@@ -142,8 +141,9 @@ def both(x, *arguments, **options):
         (3, {"filters": 9, "activation": "relu"}, ["winograd"]),
         (7, {"activation": "relu"}, ["taps"]),
         (7, {"use_bias": False}, ["taps"]),
-        (1, {}, ["taps"]),
-        (1, {"padding": "valid"}, ["taps"]),
+        (7, {"filters": 3}, ["im2col"]),
+        (1, {}, ["im2col"]),
+        (1, {"padding": "valid"}, ["im2col"]),
         (4, {}, []),
         ((3, 5), {}, []),
         (3, {"strides": 2}, []),
@@ -208,9 +208,11 @@ def test_the_path_depends_on_widths_map_and_processor(monkeypatch):
     assert path(x, 65, 3) is winograd.convolve
     assert path(x, 64, 3) is path(x, 32, 3) is winograd_rows.convolve
     assert path(x, 31, 3) is None
-    assert path(x[:, :12], 64, 3) is taps.convolve  # 30 tiles
-    assert path(x, 8, 1) is path(x, 1024, 7) is taps.convolve
-    assert path(x, 1023, 7) is None
+    assert path(x[:, :12], 64, 3) is im2col.convolve  # 30 tiles
+    assert path(x, 8, 1) is path(x, 1023, 7) is im2col.convolve
+    large = np.zeros((1, 74, 74, 128), "float32")  # 34 million values in patches
+    assert path(large, 1023, 7) is None
+    assert path(x, 1024, 7) is path(large, 1024, 7) is taps.convolve
     half = jnp.asarray(x, "bfloat16")
     for has in (False, True):
         monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda has=has: has)
