@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import zipfile
@@ -17,6 +16,7 @@ from fcn_keras.models.layers import without_initial_values
 from fcn_keras.saving.blueprint import initialize, shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
+from fcn_keras.saving.member import Member
 
 # Larger than any configuration, and more than any archive of weights can be compressed.
 CONFIG_BYTES, UNPACKED = 2**24, 100
@@ -48,10 +48,10 @@ def _load_keras(path: Path) -> keras.Model:
             f"model {path} is not a .keras file, or a damaged one: save it with model.save(PATH)"
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             model = _without_values(archive, path.stat().st_size)
             if keras.backend.backend() == "jax":  # others must be built with values
-                model.load_weights(_Weights(archive.read(_WEIGHTS)))
+                model.load_weights(Member(file, archive, _WEIGHTS))
                 initialize(model.variables)  # such as the seeds of dropout
                 return model
         with without_initial_values():
@@ -61,13 +61,6 @@ def _load_keras(path: Path) -> keras.Model:
         # Text from the file is printed without terminal codes.
         reason = ascii(lines[0])[1:-1] if lines else type(error).__name__
         raise InputError(f"model {path} can't be read: {reason:.300}") from error
-
-
-class _Weights(io.BytesIO):
-    """Bytes that `load_weights`, which looks at a file's name, takes for a file of weights."""
-
-    def __str__(self) -> str:
-        return _WEIGHTS
 
 
 def _without_values(archive: zipfile.ZipFile, file_size: int) -> keras.Model:
