@@ -71,7 +71,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, turned: bool = False) -> jax.Arra
     # stay in the cache, and so do the transforms of the kernels.
     def column(_: None, operands: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         x, point = operands
-        rows = [sum(point[j] * kernel[i, j] for j in range(KERNEL)) for i in range(KERNEL)]
+        rows = [point[0] * row[0] + point[1] * row[1] + point[2] * row[2] for row in kernel]
         kernels = combine(KERNELS, rows)
         tiles = [t.reshape(-1, channels) for t in combine(INPUTS, every_fourth(x, 1, down))]
         products = [jax.lax.dot_general(t, k, axes) for t, k in zip(tiles, kernels, strict=True)]

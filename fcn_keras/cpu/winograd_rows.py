@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from fcn_keras.cpu import winograd
 from fcn_keras.cpu.winograd import KERNEL, TILE, combine, every_fourth, interleave
 
-# A band of rows has about this many values (16 MB), and its transforms stay in the cache.
-_BAND = 2**22
+# A band of rows has about this many values (16 MB), so that its transforms stay in the cache; there
+# are at most so many bands, since each is compiled.
+_BAND, _BANDS = 2**22, 8
 
 
 @jax.custom_vjp
@@ -35,7 +36,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
         products = [_down(c, k) for c, k in zip(columns, kernels, strict=True)]
         return interleave(combine(winograd.PRODUCTS, products), 2)[:, :, :width]
 
-    bands = min(-(-x.size // _BAND), height)
+    bands = min(-(-x.size // _BAND), _BANDS, height)
     edges = [height * i // bands for i in range(bands + 1)]
     return jnp.concatenate([band(*pair) for pair in pairwise(edges)], axis=1)
 

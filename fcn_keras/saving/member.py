@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zipfile
-from typing import Any, BinaryIO
+from typing import Any
 
 _CHUNK = 2**20
 # The header in front of a member ends with the lengths of its name and of further entries, which
@@ -30,7 +30,7 @@ class Member(io.BytesIO):
         zipfile.BadZipFile: the member is damaged.
     """
 
-    def __init__(self, file: BinaryIO, archive: zipfile.ZipFile, name: str):
+    def __init__(self, file: io.BufferedIOBase, archive: zipfile.ZipFile, name: str):
         self._name, self._position = name, 0
         info = archive.getinfo(name)
         if info.compress_type == zipfile.ZIP_STORED:
@@ -39,10 +39,10 @@ class Member(io.BytesIO):
                     pass
             file.seek(info.header_offset)
             lengths = _HEADER.unpack(file.read(_HEADER.size))
-            self._file, self._start = file, info.header_offset + _HEADER.size + sum(lengths)
+            self._start = info.header_offset + _HEADER.size + sum(lengths)
         else:
-            self._file, self._start = io.BytesIO(archive.read(info)), 0
-        self._size = info.file_size
+            file, self._start = io.BytesIO(archive.read(info)), 0
+        self._file, self._size = file, info.file_size
         super().__init__()
 
     def __str__(self) -> str:
