@@ -8,6 +8,8 @@ Keras nor JAX.
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import importlib
 import importlib.util
 import os
@@ -46,6 +48,8 @@ def main(command: str | None = None) -> None:
     """Runs `command` on the process's arguments; None takes it from them, as ``fcn-keras`` does."""
     global _installed
     _installed = command is None
+    # Otherwise Python looks for garbage among everything imported as it exits, for half a second.
+    atexit.register(gc.freeze)
     try:
         for package in HEAVY:
             _defer(package)

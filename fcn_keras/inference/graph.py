@@ -92,19 +92,30 @@ class Graph:
             sizes.append(step.rule.size(*(sizes[i] for i in step.inputs)))
         return sizes
 
-    def run(self, stage: Stage, inputs: Sequence, start: tuple, sizes: Sequence[tuple]) -> list:
+    def starts(self, pixel: Any) -> list:
+        """The rows of all maps at which a part begins, given that of the canvas; or the columns.
+
+        A program had better be given these numbers and `sizes`: XLA would compute them again in
+        every loop that compares with them, which takes longer to compile and to load.
+        """
+        return [pixel // step.place.stride + step.place.shift for step in self.steps]
+
+    def run(
+        self, stage: Stage, inputs: Sequence, starts: Sequence[Any], sizes: Sequence[Any]
+    ) -> list:
         """Computes a stage's outputs.
 
         Args:
             stage: One of `stages`, or any `stage`.
             inputs: A part of each of the stage's inputs ``(B, h, w, C)``.
-            start: Row and column of the canvas at which the part begins, multiples of the stride.
+            starts: Row and column of every map at which the part begins; those of the canvas must
+                be multiples of the stride.
             sizes: Height and width of every map of the image: two numbers, or ``(B,)`` each.
         """
         maps = dict(zip(stage.inputs, inputs, strict=True))
         for number in stage.steps:
             step = self.steps[number]
-            parts = [Part(maps[i], self.steps[i].place, start, sizes[i]) for i in step.read]
+            parts = [Part(maps[i], self.steps[i].place, starts[i], sizes[i]) for i in step.read]
             maps[number] = step.rule.run(*parts)
             # Without a compiler, maps would stay in memory after their last reader.
             needed = {*stage.outputs, *self._read_by(range(number + 1, stage.steps.stop))}

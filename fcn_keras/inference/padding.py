@@ -68,15 +68,24 @@ def _run(graph: Graph, images: Any) -> Any:
     """The logits ``(B, H, W, C)`` of images with `OUTSIDE` at the bottom and right."""
     height, width = ops.shape(images)[1:3]
     inside = ops.cast(images[..., 0] > OUTSIDE, "int32")
-    heights, widths = (
-        graph.sizes(size)
-        for size in (ops.sum(inside[:, :, 0], axis=1), ops.sum(inside[:, 0], axis=1))
-    )
+    heights, widths = _sizes(graph, inside[:, :, 0]), _sizes(graph, inside[:, 0])
     # Every stride must divide the canvas's sides.
     whole = graph.stage(1, graph.last)
     border = [(graph.border, graph.border + -size % whole.stride) for size in (height, width)]
     canvas = ops.pad(images, [(0, 0), *border, (0, 0)])
     sizes = list(zip(heights, widths, strict=True))
-    (logits,) = graph.run(whole, [canvas], (0, 0), sizes)
+    starts = [(start, start) for start in graph.starts(0)]
+    (logits,) = graph.run(whole, [canvas], starts, sizes)
     first = -graph.steps[-1].place.shift
     return logits[:, first : first + height, first : first + width]
+
+
+def _sizes(graph: Graph, inside: Any) -> list:
+    """The heights ``(B,)`` of all maps, given ones ``(B, H)`` for the rows of each image.
+
+    As a product with how much each row adds to each map, since XLA computes that once
+    (`Graph.starts`).
+    """
+    heights = np.array(graph.sizes(np.arange(inside.shape[1] + 1)), np.int32)
+    found = ops.add(ops.matmul(inside, np.diff(heights).T), heights[:, 0])
+    return [found[:, number] for number in range(len(heights))]

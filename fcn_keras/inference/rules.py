@@ -56,7 +56,7 @@ class Part(NamedTuple):
     Attributes:
         values: ``(B, h, w, C)``.
         place: Where its samples lie.
-        start: Row and column of the canvas that the part begins at.
+        start: Row and column of the part's first sample in the whole image's map.
         size: Height and width of the whole image's map, as numbers or as ``(B,)`` each.
     """
 
@@ -68,10 +68,9 @@ class Part(NamedTuple):
     def within(self, outside: float = 0.0) -> Any:
         """The values, with `outside` in place of those beyond the image's map."""
         kept = []
-        for start, size, length in zip(
+        for first, size, length in zip(
             self.start, self.size, ops.shape(self.values)[1:3], strict=True
         ):
-            first = start // self.place.stride + self.place.shift
             index = ops.arange(length, dtype="int32")[None] + _column(first)
             kept.append((index >= 0) & (index < _column(size)))
         mask = kept[0][:, :, None, None] & kept[1][:, None, :, None]

@@ -11,10 +11,10 @@ the next stage asks, and keeps the rows that are still needed.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -72,7 +72,9 @@ class Tiler:
             raise InputError(f"model {model.name} has layers that can't be run on parts of a photo")
         self.graph = graph
         self.tile_bytes = tile_bytes
-        self.stages = [(stage, _bind(model, graph, stage)) for stage in graph.stages()]
+        self.stages = [
+            (stage, bind(model, functools.partial(graph.run, stage))) for stage in graph.stages()
+        ]
 
     def compiles(self) -> int:
         """How many shapes have been compiled so far (JAX only)."""
@@ -86,14 +88,6 @@ class Tiler:
             source = _Bands(self.graph, stage, run, source, sizes, self.tile_bytes)
         assert isinstance(source, _Bands)
         return source
-
-
-def _bind(model: keras.Model, graph: Graph, stage: Stage) -> Any:
-    def run(maps: list, start: Any, sizes: Any) -> list:
-        pairs = [(sizes[i, 0], sizes[i, 1]) for i in range(len(graph.steps))]
-        return graph.run(stage, maps, (start[0], start[1]), pairs)
-
-    return bind(model, run)
 
 
 class _Photo:
@@ -120,7 +114,8 @@ class _Bands:
         sizes: Sequence[tuple[int, int]],
         tile_bytes: int,
     ):
-        self.steps, self.stage, self.run, self.source = graph.steps, stage, run, source
+        self.graph, self.stage, self.run, self.source = graph, stage, run, source
+        self.steps = graph.steps
         self.sizes = sizes
         self.size = sizes[-1]
         self.down, self.across = self._tiles(tile_bytes)
@@ -149,8 +144,10 @@ class _Bands:
                 _lines([(0, strip)], *self._read(i, 1, column), axis=1)[None]
                 for i, strip in zip(self.stage.inputs, strips, strict=True)
             ]
-            start = np.array([number * self.down.step, column * self.across.step], np.int32)
-            outputs = self.run(tiles, start, np.array(self.sizes, np.int32))
+            starts = self.graph.starts(
+                np.array([number * self.down.step, column * self.across.step])
+            )
+            outputs = self.run(tiles, np.array(starts, np.int32), np.array(self.sizes, np.int32))
             for i, output in zip(self.stage.outputs, outputs, strict=True):
                 self._insert(bands, i, column, ops.convert_to_numpy(output)[0])
         for i, band in bands.items():

@@ -41,6 +41,15 @@ def test_a_model_with_other_layers_runs_on_the_mean():
     np.testing.assert_array_equal(fill, MEAN_PIXEL)
 
 
+def test_programs_do_not_compute_sizes(random_model):
+    """XLA would do so again for each layer, which doubled the time to load FCN-8s' program."""
+    jax = pytest.importorskip("jax")
+    run, _ = runner(random_model(), 64)
+    program = str(jax.make_jaxpr(run)(np.zeros((1, 64, 64, 3), np.int16)))
+    assert program.count("conv") > 15
+    assert "floor_divide" not in program
+
+
 @pytest.mark.slow
 def test_features_outside_do_not_win_a_pool_either(photo, change):
     """Without a ReLU in front all features can be negative, so that zero is no neutral value."""
