@@ -9,18 +9,19 @@ from keras import ops
 
 from fcn_keras.data.classes import VOID
 from fcn_keras.evaluation.losses import pixel_losses
+from fcn_keras.models.scores import class_map, confidence
 
 
 def measure(logits: Any, masks: Any) -> tuple:
     """Class maps uint8 ``(B, H, W)`` and the cross-entropy summed over non-void pixels."""
     losses, _, labelled = pixel_losses(logits, ops.convert_to_tensor(masks))
     summed = ops.sum(ops.where(labelled, losses, 0.0))
-    return ops.cast(ops.argmax(logits, axis=-1), "uint8"), summed
+    return class_map(logits), summed
 
 
 def measure_all(logits: Any, masks: Any) -> tuple:
     """`measure`, and the probabilities of the predicted classes, float32 ``(B, H, W)``."""
-    return *measure(logits, masks), ops.max(ops.softmax(logits, axis=-1), axis=-1)
+    return *measure(logits, masks), confidence(logits)
 
 
 def cross_entropy(logits: np.ndarray, mask: np.ndarray) -> float:

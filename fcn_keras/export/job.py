@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from fcn_keras.export.formats import Precision
+from fcn_keras.models.scores import class_map
 
 Output = Literal["logits", "classes", "probabilities"]
 
@@ -46,7 +47,7 @@ class Job:
 def finish(logits: Any, output: Output) -> Any:
     """Scores ``(B, H, W, C)`` as what `output` names; `classes` are uint8 ``(B, H, W)``."""
     if output == "classes":
-        return ops.cast(ops.argmax(logits, axis=-1), "uint8")
+        return class_map(logits)
     return ops.softmax(logits, axis=-1) if output == "probabilities" else logits
 
 

@@ -24,10 +24,7 @@ def photos():
         yield [np.load(photo)]
 
 class Finish(keras.layers.Layer):
-    # Keras' argmax uses operators that LiteRT by itself doesn't have.
     def call(self, logits):
-        if output == "classes":
-            return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
         return finish(logits, output)
 
 model = keras.models.load_model(source, compile=False)

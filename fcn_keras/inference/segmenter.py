@@ -25,6 +25,7 @@ from fcn_keras.inference.precision import Precision, in_precision
 from fcn_keras.inference.rows import Array
 from fcn_keras.inference.segmentation import Segmentation
 from fcn_keras.inference.tta import averaged
+from fcn_keras.models.scores import class_map, confidence
 from fcn_keras.pretrained import load_model
 from fcn_keras.saving import describe, max_side_of, num_classes
 
@@ -221,12 +222,12 @@ def _logits(logits: Any) -> tuple:
 
 
 def _classes(logits: Any) -> tuple:
-    return (ops.cast(ops.argmax(logits, axis=-1), "uint8"),)
+    return (class_map(logits),)
 
 
 def _scored(logits: Any) -> tuple:
     """The classes, and the probabilities of being right."""
-    return *_classes(logits), ops.max(ops.softmax(logits, axis=-1), axis=-1)
+    return *_classes(logits), confidence(logits)
 
 
 _FINISH_BAND = {
