@@ -16,7 +16,7 @@ from fcn_keras.models.layers import without_initial_values
 from fcn_keras.saving.blueprint import initialize, shapes_only
 from fcn_keras.saving.compact import load_compact
 from fcn_keras.saving.info import describe
-from fcn_keras.saving.member import Member
+from fcn_keras.saving.member import Member, checking
 
 # Larger than any configuration, and more than any archive of weights can be compressed.
 CONFIG_BYTES, UNPACKED = 2**24, 100
@@ -51,8 +51,9 @@ def _load_keras(path: Path) -> keras.Model:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             model = _without_values(archive, path.stat().st_size)
             if keras.backend.backend() == "jax":  # others must be built with values
-                model.load_weights(Member(file, archive, _WEIGHTS))
-                initialize(model.variables)  # such as the seeds of dropout
+                with checking(path, _WEIGHTS):
+                    model.load_weights(Member(file, archive, _WEIGHTS))
+                    initialize(model.variables)  # such as the seeds of dropout
                 return model
         with without_initial_values():
             return keras.models.load_model(path, compile=False)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-import struct
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from fcn_keras.storage.zip_member import start_of
+
 _CHUNK = 2**20
-# The header in front of a member ends with the lengths of its name and of further entries, which
-# follow it (section 4.3.7 of the zip format).
-_HEADER = struct.Struct("<26xHH")
 
 
 class Member(io.BytesIO):
-    """The contents of a member, seekable, whose checksum is right; `str` gives the member's name.
+    """The contents of a member, seekable; `str` gives the member's name.
 
     What isn't compressed, such as the weights in a ``.keras`` file, is never in memory as a whole.
     It is an `io.BytesIO` because Keras reads weights of no other kind of file.
@@ -27,19 +29,14 @@ class Member(io.BytesIO):
 
     Raises:
         KeyError: the archive has no such member.
-        zipfile.BadZipFile: the member is damaged.
+        ValueError, zipfile.BadZipFile: the archive is damaged.
     """
 
     def __init__(self, file: io.BufferedIOBase, archive: zipfile.ZipFile, name: str):
         self._name, self._position = name, 0
         info = archive.getinfo(name)
         if info.compress_type == zipfile.ZIP_STORED:
-            with archive.open(info) as member:  # compares the checksum at the end
-                while member.read(_CHUNK):
-                    pass
-            file.seek(info.header_offset)
-            lengths = _HEADER.unpack(file.read(_HEADER.size))
-            self._start = info.header_offset + _HEADER.size + sum(lengths)
+            self._start = start_of(file, info)
         else:
             file, self._start = io.BytesIO(archive.read(info)), 0
         self._file, self._size = file, info.file_size
@@ -71,3 +68,22 @@ class Member(io.BytesIO):
         left = max(0, self._size - self._position)
         buffer = bytearray(left if size is None or size < 0 else min(size, left))
         return bytes(memoryview(buffer)[: self.readinto(buffer)])
+
+
+@contextlib.contextmanager
+def checking(path: Path, name: str) -> Iterator[None]:
+    """Compares the checksum of an archive's member, while what is inside runs.
+
+    Raises:
+        zipfile.BadZipFile: the member is damaged.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        checked = pool.submit(_check, path, name)
+        yield
+        checked.result()
+
+
+def _check(path: Path, name: str) -> None:
+    with zipfile.ZipFile(path) as archive, archive.open(name) as member:
+        while member.read(_CHUNK):  # the last one compares
+            pass

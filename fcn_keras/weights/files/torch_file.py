@@ -11,7 +11,8 @@ import ml_dtypes
 import numpy as np
 
 from fcn_keras.errors import InputError
-from fcn_keras.weights.files.torch_formats import PICKLE_START, ZIP_START, read_legacy, read_zip
+from fcn_keras.storage.zip_member import ZIP_START
+from fcn_keras.weights.files.torch_formats import PICKLE_START, read_legacy, read_zip
 from fcn_keras.weights.files.torch_names import Tensor
 
 # Trainers put the weights beside epoch numbers and optimiser states, under one of these.

@@ -15,14 +15,13 @@ import zlib
 
 import numpy as np
 
+from fcn_keras.storage.zip_member import start_of
 from fcn_keras.weights.files.torch_names import Storage
 from fcn_keras.weights.files.unpickle import load_pickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 PICKLE_START = b"\x80"
-ZIP_START = b"PK\x03\x04"
-ZIP_HEADER = struct.Struct("<4s22xHH")  # the magic, then the lengths of name and extra field
 
 Contents = tuple[object, dict[str, np.ndarray]]
 
@@ -112,11 +111,7 @@ def _checked_start(data: mmap.mmap, entry: zipfile.ZipInfo) -> int:
     name = ascii(entry.filename)[:60]
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise ValueError(f"entry {name} is compressed, which torch never does")
-    header = data[entry.header_offset : entry.header_offset + ZIP_HEADER.size]
-    if len(header) < ZIP_HEADER.size or header[:4] != ZIP_START:
-        raise ValueError(f"entry {name} has no header; the file is damaged")
-    _, name_length, extra_length = ZIP_HEADER.unpack(header)
-    start = entry.header_offset + ZIP_HEADER.size + name_length + extra_length
+    start = start_of(data, entry)
     if start + entry.file_size > len(data):
         raise ValueError(f"entry {name} is cut off; fetch the file again")
     with memoryview(data) as view, view[start : start + entry.file_size] as body:
