@@ -134,9 +134,18 @@ def _defer(package: str) -> None:
 
 def load_package() -> None:
     """Runs what `_defer` put off. Packages that nothing was imported from are left to `import`."""
+    gc.disable()  # imports leave no garbage; to look for it would take a fifth of their time
+    try:
+        _load_package()
+    finally:
+        gc.enable()
+
+
+def _load_package() -> None:
     from fcn_keras.imports import without
 
-    with without("matplotlib", "pandas"):  # half a second; the commands that draw import it later
+    # What Keras imports where it is installed: 0.7 seconds. Commands that need it import it later.
+    with without("cv2", "IPython", "matplotlib", "pandas", "requests"):
         importlib.import_module("keras")
     while _deferred:
         module = _deferred.pop()

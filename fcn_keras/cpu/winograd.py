@@ -144,7 +144,9 @@ def interleave(parts: list[jax.Array], axis: int) -> jax.Array:
 
 def combine(matrix: np.ndarray, parts: list[jax.Array]) -> list[jax.Array]:
     """``matrix @ parts``, skipping the zeros."""
+    # Operators on arrays are compiled functions of their own, which take twice as long to trace.
+    mul, add = jax.lax.mul, jax.lax.add
     return [
-        reduce(jnp.add, (np.float32(f) * p for f, p in zip(row, parts, strict=True) if f))
+        reduce(add, (mul(p, np.float32(f)) for f, p in zip(row, parts, strict=True) if f))
         for row in matrix
     ]

@@ -71,14 +71,11 @@ class Part(NamedTuple):
         for first, size, length in zip(
             self.start, self.size, ops.shape(self.values)[1:3], strict=True
         ):
-            index = ops.arange(length, dtype="int32")[None] + _column(first)
-            kept.append((index >= 0) & (index < _column(size)))
+            index = ops.arange(length, dtype="int32")[None] + first
+            size = ops.reshape(ops.cast(size, "int32"), (-1, 1))
+            kept.append((index >= 0) & (index < size))
         mask = kept[0][:, :, None, None] & kept[1][:, None, :, None]
         return ops.where(mask, self.values, ops.cast(outside, self.values.dtype))
-
-
-def _column(numbers: Any) -> Any:
-    return ops.reshape(ops.cast(numbers, "int32"), (-1, 1))
 
 
 class LayerRule:
