@@ -8,7 +8,6 @@ transforms only add and halve, so that rounding what is multiplied to bfloat16 c
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import numpy as np
 
 from fcn_keras.cpu.im2col import bits, floats
 from fcn_keras.cpu.onednn import product
+from fcn_keras.cpu.winograd import combine
 
 INPUTS = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 KERNELS = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.float32) / 2
@@ -27,15 +27,14 @@ BOTH_KERNELS = np.einsum("ai,bj->abij", KERNELS, KERNELS).reshape(16, 9)
 _VALUES, _BANDS = 2**26, 4
 
 
-def transform(kernel: jax.Array) -> jax.Array:
-    """``(3, 3, C, F) -> (16, C, F)``, bfloat16."""
-    values = kernel.astype(jnp.float32).reshape(9, *kernel.shape[2:])
-    return jnp.tensordot(BOTH_KERNELS, values, 1).astype(jnp.bfloat16)
+def transform(kernel: jax.Array) -> list[jax.Array]:
+    """``(3, 3, C, F)`` to 16 of ``(C, F)``, bfloat16."""
+    return _both(KERNELS, [list(row) for row in kernel])
 
 
 def convolve(
     x: jax.Array,
-    kernels: jax.Array,
+    kernels: list[jax.Array],
     finish: Callable[[jax.Array], jax.Array] = lambda y: y,
     *,
     turned: bool = False,
@@ -50,7 +49,7 @@ def convolve(
             by 180 degrees.
     """
     batch, height, width, channels = x.shape
-    filters = kernels.shape[1 if turned else 2]
+    filters = kernels[0].shape[0 if turned else 1]
     down, across = -(-height // 2), -(-width // 2)
     values = 16 * batch * down * across * (channels + 2 * filters)
     bands = min(-(-values // _VALUES), _BANDS, down)
@@ -112,15 +111,9 @@ def _both(
     finish: Callable[[jax.Array], jax.Array] = lambda y: y,
 ) -> list[jax.Array]:
     """``matrix @ parts @ matrix.T`` row by row, summed in float32 and rounded to bfloat16 once."""
-    columns = [_combine(matrix, column) for column in zip(*parts, strict=True)]
-    rows = zip(*columns, strict=True)
-    return [finish(y).astype(jnp.bfloat16) for row in rows for y in _combine(matrix, row)]
-
-
-def _combine(matrix: np.ndarray, parts: tuple | list) -> list[jax.Array]:
-    """``matrix @ parts`` for a matrix of 0, 1 and -1."""
-    parts = [part.astype(jnp.float32) for part in parts]
-    return [
-        reduce(jnp.add, (p if f > 0 else -p for f, p in zip(row, parts, strict=True) if f))
-        for row in matrix
+    columns = [
+        combine(matrix, [part.astype(jnp.float32) for part in column])
+        for column in zip(*parts, strict=True)
     ]
+    rows = zip(*columns, strict=True)
+    return [finish(y).astype(jnp.bfloat16) for row in rows for y in combine(matrix, list(row))]
