@@ -212,6 +212,8 @@ def test_startup_with_a_filled_cache_compiles_less(monkeypatch, tmp_path):
     first, second = (starts[f"ours, {which} with a cache"] for which in ("first", "second"))
     assert second["first result"] < first["first result"]
     assert second["total"] > second["import"] + second["load"] + second["first result"]
+    first, second = (starts[f"fcn-keras predict, {which}"] for which in ("first", "second"))
+    assert second["total"] < first["total"]
 
 
 @pytest.mark.parametrize(
