@@ -145,7 +145,7 @@ def _load_package() -> None:
     from fcn_keras.imports import without
 
     # What Keras imports where it is installed: 0.7 seconds. Commands that need it import it later.
-    with without("cv2", "IPython", "matplotlib", "pandas", "requests"):
+    with without("cv2", "IPython", "matplotlib", "pandas"):
         importlib.import_module("keras")
     while _deferred:
         module = _deferred.pop()
