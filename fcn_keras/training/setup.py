@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fcn_keras import models
+from fcn_keras.cpu.runtime import arrived
 from fcn_keras.data import Augmentation, Source, train_batches
 from fcn_keras.data.augmentation import Augment, OwnAugmentation
 from fcn_keras.errors import InputError
@@ -179,10 +180,8 @@ class Devices:
         with contextlib.closing(stream):
             for batch in stream:
                 indices = batch.pop("index")
-                yield (
-                    {
-                        name: jax.make_array_from_process_local_data(self._split, array)
-                        for name, array in batch.items()
-                    },
-                    indices,
-                )
+                arrays = {
+                    name: jax.make_array_from_process_local_data(self._split, array)
+                    for name, array in batch.items()
+                }
+                yield arrived(arrays), indices

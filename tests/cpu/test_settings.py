@@ -97,3 +97,40 @@ def test_bfloat16_is_warned_of_where_the_cpu_lacks_it(monkeypatch):
     assert cpu.slow_precision("float32") is cpu.slow_precision(None) is None
     monkeypatch.setattr(cpu, "multiplies_bfloat16", lambda: True)
     assert cpu.slow_precision("bfloat16") is None
+
+
+THREADS = """
+import threading
+import fcn_keras
+import jax
+import numpy as np
+from fcn_keras import cpu
+from fcn_keras.cpu import runtime
+
+cpu.prepare()
+seen = []
+
+def note(x):
+    seen.append(threading.get_ident() == threading.main_thread().ident)
+    return x
+
+def program(x):
+    return jax.pure_callback(note, jax.ShapeDtypeStruct((), np.float32), x[0])
+
+run = {jit}(program)
+for size in range(30):
+    run(np.zeros(2**24 + size // 15, np.float32)).block_until_ready()
+print(len(seen), sum(seen))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="asks JAX")
+@pytest.mark.parametrize("jit", ["runtime.tuned_jit", "jax.jit"])
+def test_programs_run_in_the_thread_that_calls_them(jit, monkeypatch):
+    """JAX's own way runs those in others whose arguments, 67 MB here, are still being copied."""
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    script = THREADS.format(jit=jit)
+    done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE)
+    calls, own = map(int, done.stdout.split())
+    assert calls == 30
+    assert own == 30 if jit == "runtime.tuned_jit" else own < 30
