@@ -49,13 +49,14 @@ def _load_keras(path: Path) -> keras.Model:
         )
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            model = _without_values(archive, path.stat().st_size)
-            if keras.backend.backend() == "jax":  # others must be built with values
+            if keras.backend.backend() == "jax":
                 with checking(path, _WEIGHTS):
+                    model = _without_values(archive, path.stat().st_size)
                     model.load_weights(Member(file, archive, _WEIGHTS))
                     initialize(model.variables)  # such as the seeds of dropout
                 return model
-        with without_initial_values():
+            _without_values(archive, path.stat().st_size)  # sees to it that the file holds them
+        with without_initial_values():  # other backends build models with values
             return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, HDF5 and zip raise errors of any kind for a damaged file
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
