@@ -27,18 +27,21 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Gradients are of first order only.
     """
     height, width = x.shape[1:3]
-    across = -(-width // TILE)
     kernels = combine(winograd.KERNELS, [kernel[:, j : j + 1] for j in range(KERNEL)])
     x = jnp.pad(x, [(0, 0), (1, 1), (1, -width % TILE + 1), (0, 0)])
 
-    def band(first: int, stop: int) -> jax.Array:
-        columns = combine(winograd.INPUTS, every_fourth(x[:, first : stop + 2], 2, across))
-        products = [_down(c, k) for c, k in zip(columns, kernels, strict=True)]
-        return interleave(combine(winograd.PRODUCTS, products), 2)[:, :, :width]
-
     bands = min(-(-x.size // _BAND), _BANDS, height)
     edges = [height * i // bands for i in range(bands + 1)]
-    return jnp.concatenate([band(*pair) for pair in pairwise(edges)], axis=1)
+    rows = [_band(x[:, first : stop + 2], kernels) for first, stop in pairwise(edges)]
+    return jnp.concatenate(rows, axis=1)[:, :, :width]
+
+
+@jax.jit  # traced and lowered once for all bands of a layer
+def _band(x: jax.Array, kernels: list[jax.Array]) -> jax.Array:
+    """``(B, H + 2, W + 2, C)`` to ``(B, H, W, F)``, W a multiple of 4."""
+    columns = combine(winograd.INPUTS, every_fourth(x, 2, x.shape[2] // TILE))
+    products = [_down(c, k) for c, k in zip(columns, kernels, strict=True)]
+    return interleave(combine(winograd.PRODUCTS, products), 2)
 
 
 def _down(x: jax.Array, kernel: jax.Array) -> jax.Array:
