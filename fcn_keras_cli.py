@@ -38,6 +38,7 @@ HEAVY = (
     "fcn_keras.data",
     "fcn_keras.data.annotations",
     "fcn_keras.models",
+    "fcn_keras.cpu",
 )
 
 _deferred: list[ModuleType] = []
@@ -48,6 +49,9 @@ def main(command: str | None = None) -> None:
     """Runs `command` on the process's arguments; None takes it from them, as ``fcn-keras`` does."""
     global _installed
     _installed = command is None
+    # NumPy's threads for matrix products, which aren't used here, wait by running.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until `load_package`: imports leave no garbage
     # Otherwise Python looks for garbage among everything imported as it exits, for half a second.
     atexit.register(gc.freeze)
     try:
@@ -61,6 +65,8 @@ def main(command: str | None = None) -> None:
     except BrokenPipeError:  # the reader of the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    finally:
+        gc.enable()
 
 
 def program(command: str) -> str:
@@ -134,14 +140,14 @@ def _defer(package: str) -> None:
 
 def load_package() -> None:
     """Runs what `_defer` put off. Packages that nothing was imported from are left to `import`."""
-    gc.disable()  # imports leave no garbage; to look for it would take a fifth of their time
-    try:
-        _load_package()
-    finally:
-        gc.enable()
+    if _deferred:
+        _load_deferred()
+        # To look for garbage among what was imported takes as long as reading the weights.
+        gc.freeze()
+    gc.enable()
 
 
-def _load_package() -> None:
+def _load_deferred() -> None:
     from fcn_keras.imports import without
 
     # What Keras imports where it is installed: 0.7 seconds. Commands that need it import it later.

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,11 +20,15 @@ from rich.console import Console
 from typing_extensions import Doc
 
 from fcn_keras.commands.flags import flags, name_flags, nearest, renew
+from fcn_keras.cpu import allocator
+from fcn_keras.cpu.switches import may_keep_memory
 from fcn_keras.data.catalog import DataFolder, DatasetName
 from fcn_keras.errors import InputError
 from fcn_keras_cli import fail, load_package, program, stopped
 
-MAX_CACHE_BYTES = 2**30
+MAX_CACHE_BYTES = MAX_MODEL_BYTES = 2**30
+# Packages by which JAX finds other devices than the CPU.
+ACCELERATORS = ("jax_plugins", "libtpu")
 
 Backend = Literal["jax", "tensorflow", "torch"]
 Model = Annotated[
@@ -73,7 +78,8 @@ def run(main: Callable[[Any], None], options: Any, description: str, default: An
     command = module.removesuffix(".__main__").split(".")[-1]
     try:
         parsed = _parse(options, program(command), description, default)
-        load_package()
+        with _getting_memory():
+            load_package()
         _keep_compiled_programs()
         main(parsed)
     except KeyboardInterrupt:
@@ -130,6 +136,16 @@ def _first_lines(box: str) -> str:
         rows = rows[1:]
     shown = itertools.takewhile(lambda row: row.strip("─-"), rows)
     return " ".join(shown).removeprefix("Error parsing Options: ")
+
+
+def _getting_memory() -> contextlib.AbstractContextManager:
+    """Gets memory for the largest ``.keras`` file of the command line, if JAX runs on a CPU."""
+    files = [word for word in sys.argv[1:] if word.endswith(".keras") and os.path.isfile(word)]
+    size = max(map(os.path.getsize, files), default=0)
+    on_cpu = os.environ["KERAS_BACKEND"] == "jax" and not any(map(find_spec, ACCELERATORS))
+    if not (size and on_cpu and may_keep_memory()):
+        return contextlib.nullcontext()
+    return allocator.getting(min(size, MAX_MODEL_BYTES) + allocator.FOR_A_PHOTO)
 
 
 def _keep_compiled_programs() -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import os
 import re
 from pathlib import Path
 from types import ModuleType
 
 import keras
 
-from fcn_keras.cpu.switches import ALGORITHMS, turn_off, turned_on
+from fcn_keras.cpu.switches import ALGORITHMS, may_keep_memory, turn_off, turned_on
 
 __all__ = [
     "ALGORITHMS",
@@ -28,8 +27,6 @@ __all__ = [
     "turn_off",
     "turned_on",
 ]
-
-LEAVE_PROCESS = "FCN_KERAS_LEAVE_PROCESS"
 
 
 def in_use(algorithm: str) -> bool:
@@ -47,8 +44,7 @@ def prepare() -> None:
     in the thread that calls them. With ``FCN_KERAS_LEAVE_PROCESS=1`` in the environment it does
     nothing.
     """
-    left = os.environ.get(LEAVE_PROCESS, "0") not in ("", "0")
-    if not left and turned_on("memory") and keras.backend.backend() == "jax":
+    if may_keep_memory() and keras.backend.backend() == "jax":
         _runtime().keep_memory()
 
 

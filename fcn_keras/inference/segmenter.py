@@ -94,7 +94,7 @@ class Segmenter:
         if precision is not None:
             self.model = in_precision(self.model, precision)
             gc.collect()  # the model before, whose parts refer to each other
-        allocator.trim()  # what reading the model left
+        allocator.trim(spare=allocator.FOR_A_PHOTO)  # what reading the model left
         self.bucket, self.batch_size = bucket, batch_size
         self._views: dict[str, Any] = {"flip": flip, "scales": tuple(scales)}
         predict, self._fill = runner(self.model, bucket)

@@ -14,6 +14,7 @@ import fcn_keras_cli
 from fcn_keras.commands import cli, evaluate, flags
 from fcn_keras.commands.data import Browse, Check, Download
 from fcn_keras.commands.train import Options
+from fcn_keras.cpu import allocator
 from fcn_keras.data import catalog
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,48 @@ def test_keras_comes_without_its_plots_and_tables():
     done = door("evaluate", "none.keras")
     assert "error: model none.keras is not a file" in done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY ['keras', 'jax']"
+
+
+def test_garbage_is_not_looked_for_among_imports():
+    program = (
+        "import gc, fcn_keras_cli\n"
+        "load = fcn_keras_cli.load_package\n"
+        "def noted():\n"
+        "    collections = sum(each['collections'] for each in gc.get_stats())\n"
+        "    load()\n"
+        "    print(sum(each['collections'] for each in gc.get_stats()) - collections)\n"
+        "    print(gc.get_freeze_count() > 10**5, gc.isenabled())\n"
+        "fcn_keras_cli.load_package = noted\n"
+        "fcn_keras_cli.main()"
+    )
+    command = [sys.executable, "-c", program, "predict", "no.keras", "no.jpg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "True", "True"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "accelerator", "left", "got"),
+    [
+        ("jax", False, "", 5000 + allocator.FOR_A_PHOTO),
+        ("torch", False, "", None),
+        ("jax", True, "", None),
+        ("jax", False, "1", None),
+    ],
+)
+def test_memory_is_got_for_the_largest_model(
+    tmp_path, monkeypatch, backend, accelerator, left, got
+):
+    for name, size in (("small.keras", 40), ("large.keras", 5000), ("larger.jpg", 6000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    found = []
+    monkeypatch.setattr(allocator, "getting", found.append)
+    monkeypatch.setattr(cli, "find_spec", lambda name: object() if accelerator else None)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setenv("FCN_KERAS_LEAVE_PROCESS", left)
+    files = [str(path) for path in tmp_path.iterdir()]
+    monkeypatch.setattr(sys, "argv", ["fcn-keras", *files, str(tmp_path / "none.keras")])
+    cli._getting_memory()
+    assert found == ([] if got is None else [got])
 
 
 def test_training_comes_without_torch(tmp_path):

@@ -1,5 +1,6 @@
 """Freed memory that is kept: the system need not clear it again for every call."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -47,3 +48,49 @@ def test_calls_use_the_same_memory_again(kept):
     done = subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.PIPE)
     megabytes = float(done.stdout)
     assert megabytes < 300 if kept else megabytes > 600
+
+
+# Pages touched for the first time while 67 MB are written, and resident memory, in MB.
+GETTING = """
+import contextlib, resource
+from pathlib import Path
+import numpy as np
+from fcn_keras.cpu import allocator
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt * resource.getpagesize() / 1e6
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+with {context}:
+    pass
+before = pages()
+values = np.zeros(2**26, np.uint8)
+values[:] = 1
+print(pages() - before, end=" ")
+start = resident()
+del values
+allocator.trim({spare})
+print(resident() - start)
+"""
+
+
+def measured(context: str, spare: str = "0") -> list[float]:
+    script = GETTING.format(context=context, spare=spare)
+    # NumPy asks for huge pages, which are too few to count.
+    environment = {**os.environ, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, env=environment
+    )
+    return [float(number) for number in done.stdout.split()]
+
+
+def test_memory_that_was_got_ahead_is_used():
+    assert measured("contextlib.nullcontext()")[0] > 60
+    assert measured("allocator.getting(2**26 + 2**16)")[0] < 10
+
+
+def test_trim_keeps_what_is_spared():
+    assert measured("allocator.getting(2**26 + 2**16)")[1] < -60
+    assert -40 < measured("allocator.getting(2**26 + 2**16)", "2**25")[1] < -25
