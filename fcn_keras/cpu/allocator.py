@@ -23,6 +23,7 @@ if _glibc is not None:
     _glibc.malloc.argtypes, _glibc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     _glibc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
     _glibc.free.argtypes = [ctypes.c_void_p]
+    _glibc.sbrk.argtypes, _glibc.sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
 
 
 def keep() -> None:
@@ -59,13 +60,17 @@ def getting(size: int) -> Iterator[None]:
 
 
 def trim(spare: int = 0) -> None:
-    """Returns the memory freed so far to the system, but for about `spare` bytes.
+    """Returns the memory freed so far to the system, but for one piece of `spare` bytes.
 
     Compiling the full-width training step leaves 300 MB behind, which would add to the step's own
     buffers from then on.
     """
     if _glibc is not None:
+        end = _glibc.sbrk(0)
         memory = _glibc.malloc(spare)
+        if _glibc.sbrk(0) != end:  # no piece was as large, and the heap has grown
+            _glibc.free(memory)
+            memory = None
         _glibc.malloc_trim(0)
         _glibc.free(memory)
 

@@ -94,3 +94,23 @@ def test_memory_that_was_got_ahead_is_used():
 def test_trim_keeps_what_is_spared():
     assert measured("allocator.getting(2**26 + 2**16)")[1] < -60
     assert -40 < measured("allocator.getting(2**26 + 2**16)", "2**25")[1] < -25
+
+
+ADDRESSES = """
+from pathlib import Path
+from fcn_keras.cpu import allocator
+
+def addresses():
+    return int(Path("/proc/self/statm").read_text().split()[0])
+
+allocator.keep()
+allocator.trim()
+before = addresses()
+allocator.trim(2**28)
+print(addresses() - before)
+"""
+
+
+def test_trim_gets_nothing_that_was_not_free():
+    done = subprocess.run([sys.executable, "-c", ADDRESSES], check=True, stdout=subprocess.PIPE)
+    assert int(done.stdout) <= 0
