@@ -55,7 +55,7 @@ def _load_keras(path: Path) -> keras.Model:
                     model.load_weights(Member(file, archive, _WEIGHTS))
                     initialize(model.variables)  # such as the seeds of dropout
                 return model
-            _without_values(archive, path.stat().st_size)  # sees to it that the file holds them
+            _without_values(archive, path.stat().st_size)  # raises if the file can't hold them
         with without_initial_values():  # other backends build models with values
             return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, HDF5 and zip raise errors of any kind for a damaged file

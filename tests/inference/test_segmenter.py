@@ -53,7 +53,7 @@ def test_memory_is_given_back_after_reading_and_compiling(model, monkeypatch):
     given = []
     monkeypatch.setattr(allocator, "trim", lambda spare=0: given.append(spare))
     segmenter = Segmenter(model, bucket=64)
-    assert len(given) == 1
+    assert given == [allocator.FOR_A_PHOTO]
     for size, times in (((20, 20), 2), ((64, 30), 2), ((20, 70), 3)):
         segmenter(photo(*size))
         assert len(given) == times
