@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -31,6 +32,8 @@ def pytest_runtest_setup():
     random.seed(
         0
     )  # from which Keras draws the seeds of initial values, for this test's fixtures too
+    if traced := sys.modules.get("fcn_keras.cpu.traced"):
+        traced.keep_in(None)  # a command may have run in this process
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def run(main: Callable[[Any], None], options: Any, description: str, default: An
         parsed = _parse(options, program(command), description, default)
         with _getting_memory():
             load_package()
-        _keep_compiled_programs()
+        _keep_programs()
         main(parsed)
     except KeyboardInterrupt:
         stopped()
@@ -148,20 +148,27 @@ def _getting_memory() -> contextlib.AbstractContextManager:
     return allocator.getting(min(size, MAX_MODEL_BYTES) + allocator.FOR_A_PHOTO)
 
 
-def _keep_compiled_programs() -> None:
-    """Makes JAX cache compiled programs in the user's cache folder, for a quicker second start.
+def _keep_programs() -> None:
+    """Keeps programs in the user's cache folder, for a quicker second start.
 
     JAX's own variables take precedence: ``JAX_COMPILATION_CACHE_DIR`` names another folder, and
-    ``JAX_ENABLE_COMPILATION_CACHE=false`` turns the cache off.
+    ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps none.
     """
     # What can't be cached is compiled again: no reason to print, say, that a disk is full.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
-    if os.environ["KERAS_BACKEND"] != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    if os.environ["KERAS_BACKEND"] != "jax":
         return
     import jax
 
+    from fcn_keras.cpu import traced
     from fcn_keras.storage import cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+    settings = jax.config.values
+    folder = settings["jax_compilation_cache_dir"]
+    # JAX takes addresses such as gs://bucket too.
+    if folder and "://" not in folder and settings["jax_enable_compilation_cache"]:
+        traced.keep_in(Path(folder) / "traced")

@@ -17,7 +17,7 @@ from fcn_keras.cpu import allocator
 MAX_SHAPES = 32
 
 
-def bind(model: keras.Model, function: Callable) -> Any:
+def bind(model: keras.Model, function: Callable, name: str | None = None) -> Any:
     """Makes `function`, which calls `model` or its layers and is written in `keras.ops`, fast.
 
     Under JAX the result is compiled once per shape of its arguments, and at most `MAX_SHAPES`
@@ -25,9 +25,12 @@ def bind(model: keras.Model, function: Callable) -> Any:
     neither recompiles it nor goes unnoticed. On other backends `function` runs unchanged, without
     gradients. Threads can share the result. Under JAX its `compiles()` is the number of shapes
     compiled so far.
+
+    With a `name`, which tells the function from others of the model and says all that the
+    function depends on, the commands trace it once for all processes (`fcn_keras.cpu.traced`).
     """
     if keras.backend.backend() == "jax":
-        return _Compiled(model, function)
+        return _Compiled(model, function, name)
     if keras.backend.backend() == "torch":
         import torch
 
@@ -36,12 +39,12 @@ def bind(model: keras.Model, function: Callable) -> Any:
 
 
 class _Compiled:
-    def __init__(self, model: keras.Model, function: Callable):
+    def __init__(self, model: keras.Model, function: Callable, name: str | None):
         from fcn_keras.cpu.turned import Weights  # needs JAX
 
         self._model = model
         self._weights = Weights(model)
-        self._function = function
+        self._function, self._name = function, name
         self._programs: OrderedDict[tuple, Callable] = OrderedDict()
         self._compiles = 0
         self._lock = threading.Lock()
@@ -73,10 +76,14 @@ class _Compiled:
         return program, False
 
     def _jit(self) -> Callable:
+        from fcn_keras.cpu import traced
         from fcn_keras.cpu.runtime import tuned_jit
 
         def step(values: list, *args: Any) -> Any:
             with self._weights.scope(values):
                 return self._function(*args)
 
-        return tuned_jit(step, cpu.calls_onednn(self._model))
+        half = cpu.calls_onednn(self._model)
+        if self._name and not half:  # JAX can't write a program that calls oneDNN
+            step = traced.kept(step, self._model, self._name)
+        return tuned_jit(step, half)

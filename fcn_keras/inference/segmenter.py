@@ -102,7 +102,11 @@ class Segmenter:
             predict = averaged(predict, **self._views)
         self._large = LargePhotos(self.model, bucket=bucket, **self._views)
         self._functions = {
-            finish: bind(self.model, lambda images, finish=finish: finish(predict(images)))
+            finish: bind(
+                self.model,
+                lambda images, finish=finish: finish(predict(images)),
+                f"{finish.__name__}, bucket {bucket}, {self._views}",
+            )
             for finish in (_classes, _logits, _scored)
         }
 

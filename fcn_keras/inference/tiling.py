@@ -73,7 +73,8 @@ class Tiler:
         self.graph = graph
         self.tile_bytes = tile_bytes
         self.stages = [
-            (stage, bind(model, functools.partial(graph.run, stage))) for stage in graph.stages()
+            (stage, bind(model, functools.partial(graph.run, stage), str(stage)))
+            for stage in graph.stages()
         ]
 
     def compiles(self) -> int:

@@ -313,17 +313,36 @@ def test_an_interruption_leaves_whole_files(model, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_second_start_finds_the_compiled_programs(model, tmp_path):
-    path = photo(tmp_path / "photos" / "a.jpg")
+def test_a_second_start_finds_the_programs(save_small_model, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)).save(path)
+    model = save_small_model(5)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMPILATION")}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    kept = tmp_path / "cache" / "fcn-keras" / "compiled"
 
-    def programs():
-        command = [sys.executable, "-m", "experiments.predict", model, path, "--out", tmp_path]
+    def start():
+        """The result, the compiled programs, and when each traced one was last used."""
+        command = [
+            sys.executable,
+            "-m",
+            "experiments.predict",
+            model,
+            path,
+            "--out",
+            tmp_path / "out",
+        ]
+        command += ["--probabilities", "--overwrite"]
         subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True)
+        result = np.load(tmp_path / "out" / "photo_probabilities.npy")
         # Small programs are kept or not by how long they took to compile.
-        return sorted((tmp_path / "cache" / "fcn-keras" / "compiled").glob("jit_step*-cache"))
+        compiled = sorted(kept.glob("jit_step*-cache"))
+        traced = {path: path.stat().st_mtime_ns for path in (kept / "traced").iterdir()}
+        return result, compiled, traced
 
-    first = programs()
-    assert first
-    assert programs() == first
+    (result, compiled, made), (again, found, used) = start(), start()
+    assert compiled == found != []
+    assert len(made) == 2  # classes and probabilities
+    assert made.keys() == used.keys()
+    assert all(used[path] > made[path] for path in made)
+    np.testing.assert_array_equal(result, again)
