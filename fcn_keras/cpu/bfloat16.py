@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from fcn_keras import cpu
 from fcn_keras.cpu import winograd_bfloat16 as winograd
 from fcn_keras.cpu.bias import bias_gradient
-from fcn_keras.cpu.im2col import patches
+from fcn_keras.cpu.im2col import lines, patches
 from fcn_keras.cpu.onednn import convolution, product
 
 # Larger kernels (64 MB) are multiplied with patches, where these have no more values than that.
@@ -58,14 +59,26 @@ def convolve(
 
 
 def convolve_turned(
-    x: jax.Array, matrix: jax.Array, bias: jax.Array | None, size: int, border: int, relu: bool
+    x: jax.Array, matrices: Sequence[jax.Array], bias: jax.Array | None, border: int, relu: bool
 ) -> jax.Array:
-    """As `convolve`, without gradients; `matrix` ``(F, k * k * C)`` is the kernel, k its `size`.
+    """As `convolve`, without gradients; `matrices` ``(F, k * C)`` are the kernel's k rows.
 
-    fc6's patches have fewer values than the first block's maps, whatever the photo's size.
+    A row is multiplied with those outputs' patches only whose row of the map it isn't border: for
+    fc6 on 7x7 these are three quarters.
     """
-    y = product(patches(x, size, border), matrix, transposed="b")
-    return _placed(_finished(y, bias, relu), x, size, border)
+    size, (batch, height, width, channels) = len(matrices), x.shape
+    filters = len(matrices[0])
+    height_out, width_out = (extent + 2 * border - size + 1 for extent in (height, width))
+    across = lines(x, size, border)
+    y = jnp.zeros((batch, height_out, width_out, filters), jnp.float32)
+    for row, matrix in enumerate(matrices):
+        first, end = max(0, border - row), min(height_out, height + border - row)
+        if first < end:
+            inputs = across[:, first + row - border : end + row - border]
+            products = product(inputs.reshape(-1, size * channels), matrix, transposed="b")
+            products = products.reshape(batch, end - first, width_out, filters)
+            y += jnp.pad(products, [(0, 0), (first, height_out - end), (0, 0), (0, 0)])
+    return _finished(y, bias, relu)
 
 
 def _finished(y: jax.Array, bias: jax.Array | None, relu: bool) -> jax.Array:

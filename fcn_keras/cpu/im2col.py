@@ -38,6 +38,14 @@ def patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> 
     return floats(jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1))
 
 
+def lines(x: jax.Array, size: int, border: int) -> jax.Array:
+    """Those of `patches` in the output's own row of the map, ``(B, H, W', k * C)``."""
+    width = x.shape[2] + 2 * border - size + 1
+    x = jnp.pad(bits(x), [(0, 0), (0, 0), (border, border), (0, 0)])
+    taps = [x[:, :, j : j + width] for j in range(size)]
+    return floats(jnp.concatenate(taps, axis=3))
+
+
 def bits(x: jax.Array) -> jax.Array:
     """bfloat16 as int16, to be moved: XLA:CPU would move it by way of float32."""
     return jax.lax.bitcast_convert_type(x, jnp.int16) if x.dtype == jnp.bfloat16 else x

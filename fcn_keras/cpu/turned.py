@@ -1,10 +1,11 @@
 """Kernels of fc6 and fc7 turned once, since oneDNN would rearrange them for each photo (JAX only).
 
 fc6 of VGG16 multiplies patches by 103 million numbers. As ``(k * k * C, F)`` oneDNN rearranges
-them in each call; as ``(F, k * k * C)`` it needn't, and takes three quarters of the time.
+them in each call; with the filters first it needn't, and takes three quarters of the time. It gets
+a matrix ``(F, k * C)`` for each row of the kernel (`fcn_keras.cpu.bfloat16.convolve_turned`).
 
 XLA copies an argument whose memory has an order of its own. So the numbers are put in that order in
-the variable's value, which keeps its shape, and programs get the same memory as a matrix.
+the variable's value, which keeps its shape, and programs get the same memory as matrices.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 from jax.experimental.layout import Format, Layout
@@ -24,9 +26,12 @@ from jax.experimental.layout import Format, Layout
 from fcn_keras import cpu
 from fcn_keras.cpu.bfloat16 import turns
 
-# Filters first, the slowest to change in memory.
-_TURNED = Layout(major_to_minor=(3, 0, 1, 2))
-_matrices: contextvars.ContextVar[Mapping[int, jax.Array]] = contextvars.ContextVar(
+# In memory, row after row, and in each the filters are the slowest to change.
+_TURNED = Layout(major_to_minor=(0, 3, 1, 2))
+
+Matrices = tuple[jax.Array, ...]
+
+_matrices: contextvars.ContextVar[Mapping[int, Matrices]] = contextvars.ContextVar(
     "matrices", default=MappingProxyType({})
 )
 
@@ -39,17 +44,17 @@ class Weights:
         # XLA can't split a call of oneDNN among devices.
         may = cpu.calls_onednn(model) and jax.local_device_count() == 1
         self._turned = [may and turns(variable) for variable in self._variables]
-        self._known: dict[int, tuple[jax.Array, jax.Array]] = {}  # values and their matrices
+        self._known: dict[int, tuple[jax.Array, Matrices]] = {}  # values and their matrices
 
-    def values(self) -> list[jax.Array]:
+    def values(self) -> list[Any]:
         """The weights as they are now, in the variables' order; some kernels are matrices."""
         return [
-            self._matrix(variable) if turned else variable.value
+            self._rows(variable) if turned else variable.value
             for variable, turned in zip(self._variables, self._turned, strict=True)
         ]
 
     @contextlib.contextmanager
-    def scope(self, values: list[jax.Array]) -> Iterator[None]:
+    def scope(self, values: list[Any]) -> Iterator[None]:
         """The model's layers compute with `values` in here."""
         triples = list(zip(self._variables, values, self._turned, strict=True))
         mapping = [(v, _kernel(v, value) if turned else value) for v, value, turned in triples]
@@ -60,31 +65,33 @@ class Weights:
         finally:
             _matrices.reset(token)
 
-    def _matrix(self, variable: keras.Variable) -> jax.Array:
-        value, matrix = self._known.get(id(variable), (None, None))
-        if matrix is None or value is not variable.value:
+    def _rows(self, variable: keras.Variable) -> Matrices:
+        value, rows = self._known.get(id(variable), (None, ()))
+        if value is None or value is not variable.value:
             value = variable.value
             if value.format.layout != _TURNED:
                 value = jax.device_put(value, Format(_TURNED, value.sharding))
                 variable.assign(value)  # keeps its order in memory
-            matrix = _as_matrix(value)
-            self._known[id(variable)] = value, matrix
-        return matrix
+            rows = _as_matrices(value)
+            self._known[id(variable)] = value, rows
+        return rows
 
 
-def matrix_of(kernel: keras.Variable) -> jax.Array | None:
-    """What a program takes in place of a kernel: ``(F, k * k * C)``; None for most kernels."""
+def matrices_of(kernel: keras.Variable) -> Matrices | None:
+    """What a program takes in place of a kernel: k of ``(F, k * C)``; None for most kernels."""
     return _matrices.get().get(id(kernel))
 
 
-def _kernel(variable: keras.Variable, matrix: jax.Array) -> jax.Array:
-    """The matrix of a program as ``(k, k, C, F)``."""
+def _kernel(variable: keras.Variable, matrices: Matrices) -> jax.Array:
+    """The matrices of a program as ``(k, k, C, F)``."""
     height, width, channels, filters = variable.shape
-    return matrix.reshape(filters, height, width, channels).transpose(1, 2, 3, 0)
+    return jnp.stack(matrices).reshape(height, filters, width, channels).transpose(0, 2, 3, 1)
 
 
-def _as_matrix(value: jax.Array) -> jax.Array:
-    """The memory of ``(k, k, C, F)``, turned, as ``(F, k * k * C)``."""
+def _as_matrices(value: jax.Array) -> Matrices:
+    """The memory of ``(k, k, C, F)``, turned, as k of ``(F, k * C)``."""
     buffer: Any = (ctypes.c_byte * value.nbytes).from_address(value.unsafe_buffer_pointer())
     buffer.owner = value  # it lives as long as its memory is used
-    return jax.device_put(np.frombuffer(buffer, value.dtype).reshape(value.shape[3], -1))
+    size, _, _, filters = value.shape
+    rows = np.frombuffer(buffer, value.dtype).reshape(size, filters, -1)
+    return tuple(jax.device_put(row) for row in rows)

@@ -46,12 +46,11 @@ class Convolution(keras.layers.Conv2D):
                 kernel = ops.convert_to_tensor(self.kernel)
                 bias = ops.convert_to_tensor(self.bias) if self.use_bias else None
             border = self.kernel_size[0] // 2 if self.padding == "same" else 0
-            matrix = turned.matrix_of(self.kernel)
-            if matrix is None:
+            matrices = turned.matrices_of(self.kernel)
+            if matrices is None:
                 outputs = bfloat16.convolve(inputs, kernel, bias, border, relu)
             else:
-                size = self.kernel_size[0]
-                outputs = bfloat16.convolve_turned(inputs, matrix, bias, size, border, relu)
+                outputs = bfloat16.convolve_turned(inputs, matrices, bias, border, relu)
             outputs = outputs if relu else self.activation(outputs)
         elif self.use_bias and self._fast(inputs):
             from fcn_keras.cpu.bias import add_bias
