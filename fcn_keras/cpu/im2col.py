@@ -23,23 +23,22 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return y.reshape(*x.shape[:3], filters)
 
 
-def patches(x: jax.Array, size: int, border: int, rows: slice = slice(None)) -> jax.Array:
+def patches(x: jax.Array, size: int, border: int) -> jax.Array:
     """Each output's inputs, ``(B, H, W, C) -> (B * H' * W', k * k * C)``, of the same dtype.
 
     Args:
         x: The map, bfloat16 or float32.
         size: k, of the kernel.
         border: Rows of zeros around the map; H' is ``H + 2 * border - k + 1``.
-        rows: Those of the kernel that are wanted.
     """
     height, width = (extent + 2 * border - size + 1 for extent in x.shape[1:3])
     x = jnp.pad(bits(x), [(0, 0), (border, border), (border, border), (0, 0)])
-    taps = [x[:, i : i + height, j : j + width] for i in range(size)[rows] for j in range(size)]
+    taps = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
     return floats(jnp.stack(taps, axis=3).reshape(len(x) * height * width, -1))
 
 
 def lines(x: jax.Array, size: int, border: int) -> jax.Array:
-    """Those of `patches` in the output's own row of the map, ``(B, H, W', k * C)``."""
+    """As `patches`, of a kernel's single row: ``(B, H, W, C) -> (B, H, W', k * C)``."""
     width = x.shape[2] + 2 * border - size + 1
     x = jnp.pad(bits(x), [(0, 0), (0, 0), (border, border), (0, 0)])
     taps = [x[:, :, j : j + width] for j in range(size)]

@@ -39,15 +39,16 @@ def outputs_and_gradients(function, border, relu, operands, probe):
         ((2, 9, 14, 5), 3, 1, True, True),
         ((2, 9, 14, 64), 3, 0, True, False),
         ((3, 8, 7, 6), 7, 3, False, False),
+        ((2, 2, 3, 6), 7, 3, False, True),  # some of its rows meet zeros only
     ],
 )
-@pytest.mark.parametrize("large", [False, True], ids=["direct", "by patches"])
+@pytest.mark.parametrize("large", [False, True], ids=["direct", "by rows"])
 def test_only_operands_and_results_are_rounded(shape, size, border, relu, bias, large, monkeypatch):
     """To the half unit in the last of 8 binary places, and float32 sums to 1e-5.
 
     The truth is the direct sum in float64 of the rounded operands.
     """
-    monkeypatch.setattr(bfloat16, "_by_patches", lambda x, kernel: large)
+    monkeypatch.setattr(bfloat16, "_by_rows", lambda x, kernel: large)
     jax.clear_caches()
     rng = np.random.default_rng(0)
     filters = 7
