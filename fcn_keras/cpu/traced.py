@@ -80,14 +80,16 @@ def kept(function: Callable, model: keras.Model, name: str) -> Callable:
 
 
 def _program(function: Callable, shapes: tuple, path: Path) -> export.Exported | None:
-    """The program in the file, or else traced and written there; None if it can't be written."""
+    """The program in the file, or else traced and written there; None if JAX can't export it."""
     program = _read(path)
     if program is None:
         try:
             program = export.export(jax.jit(function))(*shapes)
-            _write(path, program.serialize())
-        except (OSError, ValueError):  # a full disk; an operation that JAX doesn't export
+            content = program.serialize()
+        except ValueError:
             return None
+        with contextlib.suppress(OSError):  # such as a full disk
+            _write(path, content)
     return program
 
 

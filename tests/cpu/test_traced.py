@@ -245,3 +245,12 @@ def test_programs_that_call_onednn_are_not_kept(model, folder, monkeypatch):
     monkeypatch.setattr(cpu, "calls_onednn", lambda model: True)
     compiled.bind(model, lambda x: x + 1, "add")(np.float32([1]))
     assert not folder.exists()
+
+
+def test_what_cannot_be_exported_runs_all_the_same(model, folder, monkeypatch):
+    def refuse(function):
+        raise ValueError("not exported")
+
+    monkeypatch.setattr(traced.export, "export", refuse)
+    assert run(model)
+    assert not folder.exists()
