@@ -64,9 +64,11 @@ def kept(function: Callable, model: keras.Model, name: str) -> Callable:
         name: With the model, and the shapes and dtypes of the arguments, it decides what `function`
             computes.
     """
-    folder = _folder if runtime.on_cpu() and _code() else None
-    described = folder and _description(model)
-    if not (folder and described):
+    folder = _folder
+    if folder is None or not (runtime.on_cpu() and _code()):
+        return function
+    described = _description(model)
+    if described is None:
         return function
 
     @functools.wraps(function)

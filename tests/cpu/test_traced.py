@@ -52,7 +52,9 @@ def run(model, x=X, name="add", values=VALUES):
     return function.traced
 
 
-def test_nothing_is_kept_unasked(model, tmp_path):
+def test_nothing_is_kept_or_looked_up_unasked(model, monkeypatch):
+    for looks in ("_code", "_description"):
+        monkeypatch.setattr(traced, looks, lambda *_: pytest.fail("looked up"))
     function = Function()
     assert traced.kept(function, model, "add") is function
 
