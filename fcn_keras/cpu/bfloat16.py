@@ -22,6 +22,7 @@ from fcn_keras.cpu import winograd_bfloat16 as winograd
 from fcn_keras.cpu.bias import bias_gradient
 from fcn_keras.cpu.im2col import lines, patches
 from fcn_keras.cpu.onednn import convolution, product
+from fcn_keras.cpu.taps import spans
 
 # Larger kernels (64 MB) are computed by rows, where the patches have no more values than that.
 _LARGE = 2**25
@@ -106,10 +107,10 @@ def _places(height: int, size: int, border: int) -> Iterator[tuple[int, slice, s
 
     At other outputs it meets the border's zeros: fc6 on a map of 7 rows in a quarter of all cases.
     """
-    for number, shift in enumerate(range(-border, size - border)):
-        first, end = max(0, -shift), min(height + 2 * border - size + 1, height - shift)
-        if first < end:
-            yield number, slice(first + shift, end + shift), slice(first, end)
+    for number in range(size):
+        outputs, inputs = spans(height, number, size, border)
+        if outputs.start < outputs.stop:
+            yield number, inputs, outputs
 
 
 def _finished(y: jax.Array, bias: jax.Array | None, relu: bool) -> jax.Array:

@@ -62,13 +62,13 @@ def _taps(shape: tuple[int, ...], size: int, border: int) -> Iterator[tuple]:
     """
     for i in range(size):
         for j in range(size):
-            spans = zip(shape[1:3], (i, j), strict=True)
-            (rows, above), (columns, before) = (_spans(n, tap, size, border) for n, tap in spans)
+            rows, above = spans(shape[1], i, size, border)
+            columns, before = spans(shape[2], j, size, border)
             if rows.stop > rows.start and columns.stop > columns.start:
                 yield (i, j), (slice(None), rows, columns), (slice(None), above, before)
 
 
-def _spans(extent: int, tap: int, size: int, border: int) -> tuple[slice, slice]:
+def spans(extent: int, tap: int, size: int, border: int) -> tuple[slice, slice]:
     """The outputs and the inputs that a tap connects, along one axis."""
     first, offset = max(0, border - tap), tap - border
     stop = min(extent + 2 * border - size + 1, extent - offset)
